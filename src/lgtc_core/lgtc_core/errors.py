@@ -1,0 +1,54 @@
+"""The errors of the project: one small family, each with its evidence attached.
+
+Every message follows one form: where it happened, what was found ("got") and what is acceptable ("expected").
+"""
+
+from __future__ import annotations
+
+
+class LgtcError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class ConfigError(LgtcError):
+    """A configuration file (fleet, scenario, parameters, training, model card) says something unacceptable.
+
+    Attributes:
+        file: the file, or what stands for it ("<dict>", "command line").
+        key: path of the key inside it, as in ``drones.cf1.start_m[0]``; empty for the file as a whole.
+        got: what stands there, in words.
+        expected: what may stand there, in words.
+    """
+
+    def __init__(self, file: str, key: str, got: str, expected: str) -> None:
+        self.file, self.key, self.got, self.expected = file, key, got, expected
+        where = f"{file}: {key}" if key else file
+        super().__init__(f"{where}: got {got}; expected {expected}")
+
+
+class ContractError(LgtcError):
+    """Two parts that must agree do not: a model and a fleet, a message and a model, a bag and its reader.
+
+    Attributes:
+        what: the thing compared, as in ``models/lgtc: resource kinds``.
+        got: what was found.
+        expected: what is needed, and what to do about it.
+    """
+
+    def __init__(self, what: str, got: str, expected: str) -> None:
+        self.what, self.got, self.expected = what, got, expected
+        super().__init__(f"{what}: got {got}; expected {expected}")
+
+
+class InputError(LgtcError):
+    """A value from outside (pose, message, service call) is unusable. Nothing was changed by it.
+
+    Attributes:
+        what: the value, as in ``/cf1/pose.position``.
+        got: what came.
+        expected: what may come.
+    """
+
+    def __init__(self, what: str, got: str, expected: str) -> None:
+        self.what, self.got, self.expected = what, got, expected
+        super().__init__(f"{what}: got {got}; expected {expected}")

@@ -1,0 +1,1 @@
+"""The fleet: who flies, where, and for what; files validated and resolved."""
