@@ -1,0 +1,1 @@
+"""Trains, evaluates and exports the policy with PyTorch, on the rules of lgtc_core. No ROS."""
