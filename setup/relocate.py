@@ -1,8 +1,8 @@
 """Point the ROS wheels' CMake and script files at the environment that they were installed into.
 
-The wheels were built under ``/opt/python/cp3XY-cp3XY`` and their files keep that prefix, so CMake finds neither Python's
-header nor the packages beside it. Replaced is, in this order, the include folder (it belongs to the base interpreter,
-not to the environment) and then the prefix. Running it twice changes nothing.
+The wheels were built under ``/opt/python/cp3XY-cp3XY`` and their files keep that prefix, so CMake finds neither
+Python's header nor the packages beside it. Replaced is, in this order, the include folder (it belongs to the base
+interpreter, not to the environment) and then the prefix. Running it twice changes nothing.
 
 Usage: ``relocate.py ENVIRONMENT``
 """

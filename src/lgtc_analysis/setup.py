@@ -18,6 +18,5 @@ setup(
     zip_safe=False,
     maintainer="LGTC Swarm maintainers",
     maintainer_email="maintainers@lgtc-swarm.example",
-    description="Records flights and reads them back: bags, salvage, replay, the report of a flight. Reads bags without ROS.",
     license="Apache-2.0",
 )

@@ -1,7 +1,7 @@
 """colcon builds this package with setuptools.
 
-launch/, config/ and models/ beside this file are links to the folders at the root of the repository: whatever lies in
-them is installed into this package's share, with and without --symlink-install, wherever the build folder is.
+launch/, config/ and models/ beside this file are links to the folders at the root of the repository: whatever lies
+in them is installed into this package's share, with and without --symlink-install, wherever the build folder is.
 """
 
 from pathlib import Path
@@ -37,7 +37,6 @@ setup(
     zip_safe=False,
     maintainer="LGTC Swarm maintainers",
     maintainer_email="maintainers@lgtc-swarm.example",
-    description="What runs where: the plan of a flight, launch files, configuration, models, and the lgtc command.",
     license="Apache-2.0",
     entry_points={"console_scripts": ["lgtc = lgtc_bringup.cli:main"]},
 )

@@ -18,6 +18,5 @@ setup(
     zip_safe=False,
     maintainer="LGTC Swarm maintainers",
     maintainer_email="maintainers@lgtc-swarm.example",
-    description="The world's rules and the drone's mind: everything that decides, in plain Python, without ROS and without PyTorch.",
     license="Apache-2.0",
 )

@@ -18,7 +18,6 @@ setup(
     zip_safe=False,
     maintainer="LGTC Swarm maintainers",
     maintainer_email="maintainers@lgtc-swarm.example",
-    description="Thin ROS 2 shells around lgtc_core: policy, safety filter, resource monitor, demand server, supervisor, vehicle adapter, recorder.",
     license="Apache-2.0",
     entry_points={"console_scripts": ["host = lgtc_nodes.host:main"]},
 )

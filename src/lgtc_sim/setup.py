@@ -18,7 +18,6 @@ setup(
     zip_safe=False,
     maintainer="LGTC Swarm maintainers",
     maintainer_email="maintainers@lgtc-swarm.example",
-    description="Embedded simulator with the topics and services of real drones, and the same closed loop offline, without ROS.",
     license="Apache-2.0",
     entry_points={"console_scripts": ["simulator = lgtc_sim.simulator_node:main"]},
 )

@@ -18,6 +18,5 @@ setup(
     zip_safe=False,
     maintainer="LGTC Swarm maintainers",
     maintainer_email="maintainers@lgtc-swarm.example",
-    description="Trains, evaluates and exports the policy with PyTorch, on the rules of lgtc_core. No ROS.",
     license="Apache-2.0",
 )

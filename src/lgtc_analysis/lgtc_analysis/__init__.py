@@ -1,1 +1,1 @@
-"""What a flight was like: record it, read it back, measure it, report it. Without ROS."""
+"""Records flights and reads them back, without ROS: bags, and the report of a flight."""

@@ -1,1 +1,1 @@
-"""What runs where: the plan of a flight, launch files, configuration, models, and the lgtc command."""
+"""What runs where: the plan of a flight and the lgtc command."""

@@ -1,1 +1,1 @@
-"""Embedded simulator with the topics and services of real drones, and the same closed loop offline, without ROS."""
+"""Embedded simulator with the topics and services of real drones, and the same loop offline, without ROS."""

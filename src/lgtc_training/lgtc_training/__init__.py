@@ -1,1 +1,1 @@
-"""Trains, evaluates and exports the policy with PyTorch, on the rules of lgtc_core. No ROS."""
+"""Trains, evaluates and exports the policy with PyTorch, on the rules of lgtc_core."""
