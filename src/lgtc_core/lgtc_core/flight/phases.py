@@ -1,0 +1,57 @@
+"""The phases that vehicles, missions, batteries and safe commands can be in; numbers equal the constants of lgtc_interfaces."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class VehiclePhase(IntEnum):
+    """Where a vehicle is between the ground and the ground (VehicleStatus)."""
+
+    GROUNDED = 0
+    """On the ground, motors off, has not flown yet."""
+    TAKING_OFF = 1
+    HOLDING = 2
+    """In the air at its height, not following the policy."""
+    FLYING = 3
+    """Following the safe command."""
+    LANDING = 4
+    LANDED = 5
+    """Down again: does not take off a second time in this flight."""
+    FAILED = 6
+    """Locked, tumbled or unreachable: needs a person."""
+
+    @property
+    def airborne(self) -> bool:
+        """Whether other drones must expect it in the air."""
+        return VehiclePhase.TAKING_OFF <= self <= VehiclePhase.LANDING
+
+
+class MissionPhase(IntEnum):
+    """What the whole team is to do (MissionState)."""
+
+    STANDBY = 0
+    TAKE_OFF = 1
+    ACTIVE = 2
+    LAND = 3
+    ABORT = 4
+    DONE = 5
+
+
+class Tier(IntEnum):
+    """What the battery asks of the vehicle (ResourceState)."""
+
+    OK = 0
+    WARN = 1
+    LAND = 2
+    CRITICAL = 3
+
+
+class SafetyMode(IntEnum):
+    """What the safety filter did to the nominal velocity (SafetyStatus)."""
+
+    PASSED = 0
+    FILTERED = 1
+    NOMINAL_LOST = 2
+    RELAXED = 3
+    POSE_LOST = 4
