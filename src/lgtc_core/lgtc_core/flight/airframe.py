@@ -1,4 +1,4 @@
-"""What flight asks of a vehicle type. The fleet's drone types satisfy it; nothing here depends on the fleet."""
+"""What flight asks of a vehicle type. The fleet's drone types satisfy it."""
 
 from __future__ import annotations
 
