@@ -16,7 +16,7 @@ run := ./setup/run
 build_inputs := setup/requirements/ros.txt colcon.meta \
   $(wildcard src/*/package.xml src/*/setup.py src/*/setup.cfg src/*/CMakeLists.txt) \
   $(shell find src/lgtc_interfaces/msg src/lgtc_interfaces/srv -type f) \
-  $(shell find launch config models -not -name __pycache__ -not -name '*.pyc')
+  $(shell find $(wildcard launch config models) -not -name __pycache__ -not -name '*.pyc')
 
 .PHONY: help setup setup-dev setup-train build sim test lint train export report bench-env clean
 

@@ -16,6 +16,9 @@ export ROS_VERSION=2 ROS_DISTRO=jazzy ROS_PYTHON_VERSION=3
 export ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}
 export FASTDDS_BUILTIN_TRANSPORTS=${FASTDDS_BUILTIN_TRANSPORTS:-UDPv4}
 
+# ROS would write its log files into the home directory.
+export ROS_LOG_DIR=${ROS_LOG_DIR:-$_lgtc_root/log/ros}
+
 # setup/build sources this with --underlay: a build must not see what an older one left.
 if [ "${1:-}" != --underlay ] && [ -f "$_lgtc_root/install/local_setup.bash" ]; then
   . "$_lgtc_root/install/local_setup.bash"
