@@ -1,0 +1,204 @@
+"""What one drone carries, and what it may still give away.
+
+    free_k          = carried_k - sum of the offers of kind k that are not settled yet
+    state of charge = min(measured, set by hand - measured discharge since then)
+
+An offer keeps its amount reserved until the demand server has answered it, however often the request must
+be repeated: so nothing is delivered twice, and nothing is lost when an answer is. The battery's kind
+follows the state of charge; it can be lowered by hand on every backend ("reduce the level of one drone",
+Section V) and discharges from there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lgtc_core.demand.consumer import AMOUNT
+from lgtc_core.demand.view import NEGLIGIBLE_AMOUNT, ConsumerView, DemandView
+from lgtc_core.errors import InputError
+from lgtc_core.world import rules
+
+if TYPE_CHECKING:
+    from lgtc_core.fleet.team import DroneSpec
+
+Array = npt.NDArray[np.float64]
+
+
+class Offer(NamedTuple):
+    """A delivery request to send (lgtc_interfaces/Deliver). The same offer may come up again: send it
+    again, unchanged.
+    """
+
+    request_id: str
+    consumer: str
+    kind: str
+    amount: float
+
+
+class SupplyAnswer(NamedTuple):
+    """Answer to a supply set by hand (lgtc_interfaces/SetSupply)."""
+
+    accepted: bool
+    amount: float
+    """What is carried now."""
+    message: str = ""
+
+
+@dataclass
+class _Pending:
+    """An offer on its way."""
+
+    offer: Offer
+    k: int
+    sent_s: float
+    revision: int
+    """Revision of the view that it was made from."""
+
+
+class SupplyAccount:
+    """Supply of one drone.
+
+    Args:
+        drone: the drone, with what it sets out with (`supply`, for the battery's kind its first state of
+        charge). kinds: names of the r resource kinds. session: makes request ids unique between starts of
+        the process, e.g. the start time. retry_s: an offer without an answer is repeated after this [s].
+    """
+
+    def __init__(self, drone: DroneSpec, kinds: tuple[str, ...], session: str, retry_s: float = 0.5) -> None:
+        self.drone, self.kinds, self.session, self.retry_s = drone.name, tuple(kinds), session, retry_s
+        self._battery = self.kinds.index(drone.battery_kind) if drone.battery_kind is not None else None
+        self._carried = np.array(drone.supply, float)
+        self._pending: dict[str, _Pending] = {}
+        self._seen: dict[tuple[str, int], int] = {}
+        self._sequence = 0
+        self._measured = math.nan
+        self._by_hand: tuple[float, float] | None = None
+        """State of charge set by hand, and the one measured then (NaN: none yet)."""
+
+    @property
+    def supply(self) -> Array:
+        """Carried amount per kind (r,), offers that are not settled included."""
+        return self._carried.copy()
+
+    def set_supply(self, kind: str, amount: float) -> SupplyAnswer:
+        """Set by hand what is carried of one kind.
+
+        Of an instantaneous kind, what is offered and not settled yet stays reserved on top. Of the
+        battery's kind, a level above the measured one has no effect beyond taking an earlier reduction
+        back.
+        """
+        if kind not in self.kinds:
+            return SupplyAnswer(
+                False, 0.0, f"unknown resource kind {kind!r}; {self.drone} knows {', '.join(self.kinds)}"
+            )
+        k = self.kinds.index(kind)
+        top = 1.0 if k == self._battery else AMOUNT.hi
+        if not 0.0 <= amount <= top:
+            return SupplyAnswer(
+                False,
+                float(self._carried[k]),
+                f"{kind} of {self.drone}: got {amount:g}; expected between 0 and {top:g}",
+            )
+        if k == self._battery:
+            self._by_hand = (amount, self._measured)
+            self._carried[k] = self._charge()
+        else:
+            self._carried[k] = amount + self._reserved(k)
+        return SupplyAnswer(True, float(self._carried[k]))
+
+    def battery(self, state_of_charge: float) -> float:
+        """Take in a measured state of charge; returns the one that counts, for the battery monitor and the
+        supply.
+
+        Args:
+            state_of_charge: measured, 0 empty .. 1 full; NaN: unknown, what was known stays.
+
+        Returns:
+            min(measured, set by hand less what was discharged since); NaN while neither is known.
+        """
+        if math.isfinite(state_of_charge):
+            self._measured = min(1.0, max(0.0, state_of_charge))
+            if self._by_hand is not None and math.isnan(self._by_hand[1]):
+                self._by_hand = (self._by_hand[0], self._measured)
+        charge = self._charge()
+        if self._battery is not None and math.isfinite(charge):
+            self._carried[self._battery] = charge
+        return charge
+
+    def offers(self, now_s: float, position_m: npt.ArrayLike | None, view: DemandView) -> list[Offer]:
+        """Requests to send now: what may be released where the drone is, and what was sent and not answered
+        in time.
+
+        After an answer, a consumer is offered the same kind again only when a new view has come: the old
+        one does not show yet what the answer changed.
+
+        Args:
+            now_s: time [s].
+            position_m: (2,) world frame [m]; None (or NaN): unknown, or not on mission; then only repetitions.
+            view: what is asked for.
+        """
+        due = [pending for pending in self._pending.values() if now_s - pending.sent_s >= self.retry_s]
+        for pending in due:
+            pending.sent_s = now_s
+        repeated = [pending.offer for pending in due]
+        if position_m is None:
+            return repeated
+        position = np.asarray(position_m, float)
+        here = [
+            consumer
+            for consumer in view.consumers
+            if bool(rules.inside(position[None], consumer.position_m[None], consumer.radius_m)[0, 0])
+        ]
+        return repeated + [offer for consumer in here for offer in self._new_offers(now_s, consumer, view)]
+
+    def settle(self, request_id: str, amount: float) -> None:
+        """The answer to an offer: what was taken (0 when refused). A second answer to the same offer
+        changes nothing.
+
+        Raises:
+            InputError: the amount is not finite or negative; the offer stays unsettled and will be repeated.
+        """
+        pending = self._pending.get(request_id)
+        if pending is None:
+            return
+        if not (math.isfinite(amount) and amount >= 0.0):
+            raise InputError(f"answer to {request_id}", f"an amount of {amount:g}", "a finite amount of at least 0")
+        del self._pending[request_id]
+        taken = min(amount, pending.offer.amount)
+        self._carried[pending.k] = max(0.0, self._carried[pending.k] - taken)
+        self._seen[pending.offer.consumer, pending.k] = pending.revision
+
+    def _new_offers(self, now_s: float, consumer: ConsumerView, view: DemandView) -> list[Offer]:
+        result = []
+        for k, kind in enumerate(self.kinds):
+            if k == self._battery or consumer.depletion[k] != rules.INSTANTANEOUS:
+                continue
+            if any(p.k == k and p.offer.consumer == consumer.name for p in self._pending.values()):
+                continue
+            if self._seen.get((consumer.name, k)) == view.revision:
+                continue
+            free = self._carried[k] - self._reserved(k)
+            amount = float(rules.accept(np.float64(free), np.float64(consumer.remaining[k])))
+            if amount > NEGLIGIBLE_AMOUNT:
+                self._sequence += 1
+                offer = Offer(f"{self.drone}-{self.session}-{self._sequence}", consumer.name, kind, amount)
+                self._pending[offer.request_id] = _Pending(offer, k, now_s, view.revision)
+                result.append(offer)
+        return result
+
+    def _reserved(self, k: int) -> float:
+        return sum(pending.offer.amount for pending in self._pending.values() if pending.k == k)
+
+    def _charge(self) -> float:
+        """State of charge that counts."""
+        if self._by_hand is None:
+            return self._measured
+        level, measured_then = self._by_hand
+        if math.isnan(self._measured) or math.isnan(measured_then):
+            return level
+        return min(self._measured, max(0.0, level - (measured_then - self._measured)))
