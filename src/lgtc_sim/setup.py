@@ -19,5 +19,4 @@ setup(
     maintainer="LGTC Swarm maintainers",
     maintainer_email="maintainers@lgtc-swarm.example",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["simulator = lgtc_sim.simulator_node:main"]},
 )

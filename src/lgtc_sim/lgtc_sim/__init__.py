@@ -1,1 +1,1 @@
-"""Embedded simulator with the topics and services of real drones, and the same loop offline, without ROS."""
+"""Simulated drones, and the closed loop offline: the same core classes as in flight, without ROS."""
