@@ -13,9 +13,9 @@ Figures (defaults of BatteryParams):
 - U(c): the table of cell voltage over charge that the Crazyflie's own firmware uses (crazyflie-firmware,
   src/hal/src/pm_stm32f4.c, 240 mAh cell 671723HS25C: 0 to 90 % in steps of ten), and 4.2 V when full.
 - R and P: Bitcraze, "Measuring propeller RPM, part 3" (2015) and its table on the wiki page
-  misc:investigations:thrust: 0.24 A at 4.01 V standing, 2.11 A at 3.67 V lifting 28.6 g, which is a Crazyflie
-  2.1 with markers. The slope is 0.18 ohm, the hovering power 7.7 W; with 250 mAh they give 6.7 minutes of
-  hovering, the data sheet says 7.
+  misc:investigations:thrust: 0.24 A at 4.01 V standing, 2.11 A at 3.67 V lifting 28.6 g, which is a
+  Crazyflie 2.1 with markers. The slope is 0.18 ohm, the hovering power 7.7 W; with 250 mAh they give 6.7
+  minutes of hovering, the data sheet says 7.
 """
 
 from __future__ import annotations
@@ -50,22 +50,18 @@ class BatteryParams:
     idle_power_w: Annotated[float, Bounds(0.0, 1000.0, "W"), "Drawn on the ground, motors off"] = 0.96
     warn_charge: Annotated[float, _SHARE, "State of charge below which the battery is shown as low"] = 0.20
     land_charge: Annotated[float, _SHARE, "State of charge below which the drone lands, after dwell_s"] = 0.12
-    critical_charge: Annotated[
-        float, _SHARE, "State of charge below which the drone lands, after critical_dwell_s"
-    ] = 0.06
+    critical_charge: Annotated[float, _SHARE, "State of charge below which the drone lands, after critical_dwell_s"] = (
+        0.06
+    )
     warn_voltage_v: Annotated[float, _VOLT, "Voltage below which the battery is shown as low"] = 3.42
     land_voltage_v: Annotated[float, _VOLT, "Voltage below which the drone lands, after dwell_s"] = 3.35
-    critical_voltage_v: Annotated[
-        float, _VOLT, "Voltage below which the drone lands, after critical_dwell_s"
-    ] = 3.15
-    dwell_s: Annotated[
-        float, _DWELL, "How long a level must be undercut, or left again, before the tier follows"
-    ] = 3.0
+    critical_voltage_v: Annotated[float, _VOLT, "Voltage below which the drone lands, after critical_dwell_s"] = 3.15
+    dwell_s: Annotated[float, _DWELL, "How long a level must be undercut, or left again, before the tier follows"] = 3.0
     critical_dwell_s: Annotated[float, _DWELL, "The same for the critical level"] = 0.5
     hysteresis_charge: Annotated[float, _SHARE, "How far above a level the charge counts as recovered"] = 0.03
-    hysteresis_v: Annotated[
-        float, Bounds(0.0, 1.0, "V"), "How far above a level the voltage counts as recovered"
-    ] = 0.10
+    hysteresis_v: Annotated[float, Bounds(0.0, 1.0, "V"), "How far above a level the voltage counts as recovered"] = (
+        0.10
+    )
 
     def __post_init__(self) -> None:
         """Refuse levels that are not in order."""
@@ -170,13 +166,10 @@ class BatteryMonitor:
             InputError: a reading that no cell can have. The monitor keeps its state.
         """
         if math.isinf(voltage_v) or voltage_v < 0.0:
-            raise InputError(
-                "battery voltage", f"{voltage_v!r} V", "a voltage of at least 0 V, or NaN for unknown"
-            )
-        if math.isinf(state_of_charge) or not (math.isnan(state_of_charge) or 0.0 <= state_of_charge <= 1.0):
-            raise InputError(
-                "state of charge", f"{state_of_charge!r}", "a number between 0 and 1, or NaN for unknown"
-            )
+            raise InputError("battery voltage", f"{voltage_v!r} V", "a voltage of at least 0 V, or NaN for unknown")
+        if math.isinf(state_of_charge) or not (math.isnan(state_of_charge) or 0.0 <= state_of_charge <=
+        1.0):
+            raise InputError("state of charge", f"{state_of_charge!r}", "a number between 0 and 1, or NaN for unknown")
         self._follow_tier(now_s, voltage_v, state_of_charge)
         self._follow_draw(now_s, state_of_charge)
         return BatteryView(
@@ -199,8 +192,8 @@ class BatteryMonitor:
         if self._tier is Tier.OK:
             return
         level_v, level = self._levels(self._tier)
-        low = voltage_v < level_v + self.params.hysteresis_v or charge < level + self.params.hysteresis_charge
-        if low or (math.isnan(voltage_v) and math.isnan(charge)):
+        low = voltage_v < level_v + self.params.hysteresis_v or charge < level +
+        self.params.hysteresis_charge if low or (math.isnan(voltage_v) and math.isnan(charge)):
             self._above_since = None
         elif self._above_since is None:
             self._above_since = now_s

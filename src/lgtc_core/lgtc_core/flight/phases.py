@@ -1,4 +1,6 @@
-"""Phases of vehicles, missions, batteries and safe commands; the numbers are the constants of lgtc_interfaces."""
+"""Phases of vehicles, missions, batteries and safe commands; the numbers are the constants of
+lgtc_interfaces.
+"""
 
 from __future__ import annotations
 

@@ -112,9 +112,7 @@ def test_time_left_is_the_charge_above_the_landing_level_over_the_draw(draw_per_
     for k in range(40):
         view = monitor.update(0.5 * k, math.nan, charge)
         charge -= draw_per_s * 0.5
-    assert view.time_left_s == pytest.approx(
-        (view.state_of_charge - PARAMS.land_charge) / draw_per_s, rel=1e-6
-    )
+    assert view.time_left_s == pytest.approx((view.state_of_charge - PARAMS.land_charge) / draw_per_s, rel=1e-6)
 
 
 def test_a_charge_set_by_hand_does_not_count_as_draw() -> None:
