@@ -1,29 +1,28 @@
 """Barrier conditions as rows of A v >= b. Building them is all that happens here; safety_filter.py solves.
 
-Pair of drones i (own) and j, Delta = p_i - p_j, metric P = diag(1, 1, (D / D_z)^2) with the safety distance
-D at one height and D_z straight above each other (the airflow's "taller ellipsoid", as in Preiss et al., "Downwash-aware
+Pair of drones i (own) and j, Delta = p_i - p_j, metric P = diag(1, 1, (D / D_z)^2) with the safety distance D at one
+height and D_z straight above each other (the airflow's "taller ellipsoid", as in Preiss et al., "Downwash-aware
 trajectory planning for large quadrotor teams", IROS 2017):
 
     h_ij = Delta^T P Delta - R^2,         d/dt h_ij = 2 Delta^T P (v_i - v_j)
 
-To keep h_ij >= 0 it suffices that d/dt h_ij >= -alpha h_ij (Ames et al., "Control barrier functions", ECC 2019). With
-shared responsibility (Wang, Ames, Egerstedt, "Safety barrier certificates for collisions-free multirobot systems",
-T-RO 2017) drone i owes the share w = 1/2 of it, whatever j does, and j the other half:
+To keep h_ij >= 0 it suffices that d/dt h_ij >= -alpha h_ij (Ames et al., "Control barrier functions", ECC 2019).
+With shared responsibility (Wang, Ames, Egerstedt, "Safety barrier certificates for collisions-free multirobot
+systems", T-RO 2017) drone i owes the share w = 1/2 of it, whatever j does, and j the other half:
 
-    2 Delta^T P v_i >= -w alpha h_ij                                                 floor: what is owed in
-    any case
+    2 Delta^T P v_i >= -w alpha h_ij                                            owed in any case
 
-Where j does not cooperate (w = 1), or is seen to approach faster than its own half allows, i also makes up
-for j's observed velocity v_j, that is, the condition holds for the relative velocity:
+Where j does not cooperate (w = 1), or is seen to approach faster than its own half allows, i also makes up for j's
+observed velocity v_j, so that the condition holds for the relative velocity:
 
-    2 Delta^T P (v_i - v_j) >= -alpha h_ij                                           relative velocity
+    2 Delta^T P (v_i - v_j) >= -alpha h_ij                                      relative velocity
 
-Rows are divided by 2 |P Delta|, so that b is a speed: the least at which drone i must recede from j. For
-quadratic h a step of constant velocities obeys h(t + T) >= (1 - alpha T) h(t) exactly, as the term T^2 |v_i
-- v_j|^2 it leaves out is positive: sampling alone costs nothing. What ages, latency and lag cost stands in
-  guarantee.py and enters by R.
+Rows are divided by 2 |P Delta|, so that b is a speed: the least at which drone i must recede from j. As h is
+quadratic, a step of constant velocities obeys h(t + T) >= (1 - alpha T) h(t) exactly: the term that the linear
+condition leaves out, T^2 |v_i - v_j|^2, is positive. Sampling alone costs nothing; what ages, latency and lag cost
+stands in guarantee.py and enters by R.
 
-Wall: h = n.p - offset - inset,  n.v >= -alpha h. The same in every dimension (2 or 3).
+Wall: h = n.p - offset - inset,  n.v >= -alpha h. The same in two and in three dimensions.
 """
 
 from __future__ import annotations

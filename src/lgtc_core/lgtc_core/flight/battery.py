@@ -40,9 +40,7 @@ _DWELL = Bounds(0.0, 60.0, "s")
 
 @dataclass(frozen=True, kw_only=True)
 class BatteryParams:
-    """One cell and the levels at which something is done about it. Voltages are under load, as measured in
-    flight.
-    """
+    """One cell and the levels at which something is done about it. Voltages are under load, as measured in flight."""
 
     capacity_mah: Annotated[float, Bounds(10.0, 100_000.0, "mAh"), "Charge of a full cell"] = 250.0
     resistance_ohm: Annotated[float, Bounds(0.0, 1.0, "ohm"), "Cell, connector and board"] = 0.18
@@ -167,8 +165,7 @@ class BatteryMonitor:
         """
         if math.isinf(voltage_v) or voltage_v < 0.0:
             raise InputError("battery voltage", f"{voltage_v!r} V", "a voltage of at least 0 V, or NaN for unknown")
-        if math.isinf(state_of_charge) or not (math.isnan(state_of_charge) or 0.0 <= state_of_charge <=
-        1.0):
+        if math.isinf(state_of_charge) or not (math.isnan(state_of_charge) or 0.0 <= state_of_charge <= 1.0):
             raise InputError("state of charge", f"{state_of_charge!r}", "a number between 0 and 1, or NaN for unknown")
         self._follow_tier(now_s, voltage_v, state_of_charge)
         self._follow_draw(now_s, state_of_charge)
@@ -192,8 +189,8 @@ class BatteryMonitor:
         if self._tier is Tier.OK:
             return
         level_v, level = self._levels(self._tier)
-        low = voltage_v < level_v + self.params.hysteresis_v or charge < level +
-        self.params.hysteresis_charge if low or (math.isnan(voltage_v) and math.isnan(charge)):
+        low = voltage_v < level_v + self.params.hysteresis_v or charge < level + self.params.hysteresis_charge
+        if low or (math.isnan(voltage_v) and math.isnan(charge)):
             self._above_since = None
         elif self._above_since is None:
             self._above_since = now_s
