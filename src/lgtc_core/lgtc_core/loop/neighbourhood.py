@@ -1,0 +1,112 @@
+"""Who is near: the few team-mates whose fast topics a drone listens to: traffic grows with the neighbourhood, not N^2.
+
+A team-mate at distance d, known from the slow shared presence topic, is
+
+    near from then on      when d <= C + margin
+    far from then on       when d >= C + margin + hysteresis, or when it has been silent for `silence_s`
+
+Between two presences it can come closer by (v_i + v_j) * period; `margin_m` must cover that, or a neighbour within C is
+heard late. The defaults cover 2 * 1 m/s * 0.5 s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lgtc_core.errors import InputError
+from lgtc_core.schema import Bounds
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NeighbourhoodParams:
+    """When a team-mate is near enough to be listened to."""
+
+    margin_m: Annotated[float, Bounds(0.0, 100.0, "m"), "Listen to team-mates up to this far beyond the radius"] = 1.0
+    hysteresis_m: Annotated[
+        float, Bounds(0.0, 100.0, "m"), "Stop listening only this much farther out, so that subscriptions do not flap"
+    ] = 0.5
+    silence_s: Annotated[
+        float, Bounds(0.1, 60.0, "s"), "Stop listening to a team-mate whose presence has been silent for so long"
+    ] = 3.0
+
+
+class Sighting(NamedTuple):
+    """One "I am here" of a drone (lgtc_interfaces/Presence)."""
+
+    drone: str
+    stamp_s: float
+    position_m: Array  # (3,) world frame
+
+
+class Neighbourhood:
+    """Set of near team-mates of one drone.
+
+    Args:
+        drone: own name; own sightings only move the own position.
+        radius_m: within it everybody must be heard [m]: C for features, the filter's horizon for poses.
+    """
+
+    def __init__(self, drone: str, radius_m: float, params: NeighbourhoodParams | None = None) -> None:
+        self.drone, self.radius_m = drone, radius_m
+        self.params = params or NeighbourhoodParams()
+        self._own_m: Array | None = None
+        self._seen: dict[str, Sighting] = {}
+        self._near: frozenset[str] = frozenset()
+
+    @property
+    def near(self) -> frozenset[str]:
+        """Names of the team-mates to listen to."""
+        return self._near
+
+    def moved(self, position_m: Array) -> None:
+        """Own position (3,), world frame [m].
+
+        Raises:
+            InputError: not finite; the old position stays.
+        """
+        self._own_m = _finite(position_m, f"position of {self.drone}")
+
+    def sighted(self, sighting: Sighting) -> None:
+        """Take in one presence. An older one than already known is dropped.
+
+        Raises:
+            InputError: position not finite; nothing was changed.
+        """
+        _finite(sighting.position_m, f"presence of {sighting.drone}")
+        last = self._seen.get(sighting.drone)
+        if sighting.drone != self.drone and (last is None or sighting.stamp_s > last.stamp_s):
+            self._seen[sighting.drone] = sighting
+
+    def update(self, now_s: float) -> frozenset[str]:
+        """Near team-mates at `now_s`; without an own position, everybody who was heard lately."""
+        limit_m = self.radius_m + self.params.margin_m
+        self._seen = {
+            name: sighting
+            for name, sighting in self._seen.items()
+            if now_s - sighting.stamp_s <= self.params.silence_s
+        }
+        self._near = frozenset(
+            name
+            for name, sighting in self._seen.items()
+            if self._own_m is None
+            or _distance_m(sighting.position_m, self._own_m)
+            <= limit_m + (self.params.hysteresis_m if name in self._near else 0.0)
+        )
+        return self._near
+
+
+def _distance_m(a_m: Array, b_m: Array) -> float:
+    """Horizontal distance [m]."""
+    return float(np.hypot(a_m[0] - b_m[0], a_m[1] - b_m[1]))
+
+
+def _finite(position_m: Array, what: str) -> Array:
+    if not np.isfinite(position_m).all():
+        raise InputError(what, str(position_m), "three finite numbers [m]")
+    return np.array(position_m, float)
