@@ -63,9 +63,7 @@ class BagWriter:
             self._writer = Writer(self.path, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
         except (WriterError, OSError) as error:
-            raise ContractError(
-                str(self.path), str(error), "the name of a folder that does not exist yet"
-            ) from None
+            raise ContractError(str(self.path), str(error), "the name of a folder that does not exist yet") from None
 
     def add_topic(self, topic: RecordedTopic, *, reliable: bool = True, depth: int = 10) -> None:
         """Announce a topic before its first message.
@@ -79,9 +77,7 @@ class BagWriter:
             ContractError: the typestore does not know the type, or the topic stands in the bag already.
         """
         if topic.type not in self.types.fielddefs:
-            raise ContractError(
-                f"{self.path}: {topic.name}", f"unknown type {topic.type}", "a type of the typestore"
-            )
+            raise ContractError(f"{self.path}: {topic.name}", f"unknown type {topic.type}", "a type of the typestore")
         if topic.name in self._connections:
             raise ContractError(f"{self.path}: {topic.name}", "added twice", "each topic once")
         self._connections[topic.name] = self._writer.add_connection(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -24,16 +24,15 @@ from numpy.typing import NDArray
 from lgtc_analysis.info import FlightInfo, info_from_json
 from lgtc_analysis.messages import NS_PER_S, stamp_ns
 from lgtc_core import topics
-from lgtc_core.errors import ContractError
+from lgtc_core.errors import ConfigError, ContractError
+from lgtc_core.fleet.team import Team
+from lgtc_core.flight.phases import MissionPhase
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Received = list[tuple[int, Any]]
 """Messages of one topic: (time of receipt [ns], decoded message), in order of receipt."""
-
-ACTIVE = 2
-"""MissionState.ACTIVE, the phase that begins mission time."""
 
 S = TypeVar("S", bound="Series")
 
@@ -217,6 +216,8 @@ class Flight:
     """Where it comes from, for messages to people."""
     info: FlightInfo
     """How the flight was made."""
+    team: Team
+    """Who flew, where, for what, and what was to happen."""
     drones: Mapping[str, DroneFlight]
     """Drones by name, in the team's order."""
     demand: DemandSeries
@@ -227,19 +228,19 @@ class Flight:
     duration_s: float
     """From the first to the last receipt [s]."""
     missing: tuple[str, ...]
-    """Expected topics without a single message."""
+    """Topics of `EVIDENCE` without a single message."""
     unfinished: str
     """Why the recording is known to be cut short; empty: it was closed properly."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the drones, in the team's order."""
-        return tuple(self.drones)
+        return self.team.names
 
     @cached_property
     def active_s(self) -> tuple[float, float]:
         """(begin, end) of phase ACTIVE in mission time [s]; (nan, nan) if it was never reached."""
-        active = np.flatnonzero(self.mission.phase == ACTIVE)
+        active = np.flatnonzero(self.mission.phase == MissionPhase.ACTIVE)
         if not len(active):
             return (float("nan"), float("nan"))
         after = active[-1] + 1
@@ -254,7 +255,15 @@ class Flight:
         return (float(times.min()), float(times.max())) if len(times) else (0.0, 0.0)
 
 
-REQUIRED_TEAM_TOPICS = (topics.FLIGHT_INFO, topics.MISSION, topics.DEMAND)
+EVIDENCE = (
+    topics.POSE,
+    topics.VELOCITY_SAFE,
+    topics.SAFETY,
+    topics.RESOURCES,
+    topics.POLICY_STATE,
+    topics.VEHICLE,
+)
+"""Per-drone topics without which a verdict would be a guess."""
 
 
 def flight_from_messages(
@@ -275,15 +284,14 @@ def flight_from_messages(
     """
     if info is None:
         info = _info(source, received)
-    names = _drone_names(info, received)
-    required = [t for t in REQUIRED_TEAM_TOPICS if t != topics.FLIGHT_INFO] + [
-        topics.of_drone(name, topics.POSE) for name in names
-    ]
+    team = _team(source, info)
+    names = team.names
+    required = [topics.MISSION, topics.DEMAND] + [topics.of_drone(name, topics.POSE) for name in names]
     missing = [topic for topic in required if not received.get(topic)]
-    if missing or not names:
+    if missing:
         raise ContractError(
             source,
-            "no message on " + ", ".join(missing) if missing else "no drone",
+            "no message on " + ", ".join(missing),
             "a recorded flight: /flight_info, /mission, /demand and /<drone>/pose of every drone",
         )
     first_ns = min(messages[0][0] for messages in received.values() if messages)
@@ -291,11 +299,12 @@ def flight_from_messages(
     reader = _Reader(received, first_ns, _mission_start_ns(received[topics.MISSION]))
     demand = reader.demand(names)
     drones = {name: reader.drone(name, demand) for name in names}
-    expected = [topics.of_drone(name, one.name) for name in names for one in fields(DroneFlight)[1:]]
+    expected = [topics.of_drone(name, topic) for name in names for topic in EVIDENCE]
     absent = [topic for topic in expected if not received.get(topic)]
     return Flight(
         source=source,
         info=info,
+        team=team,
         drones=drones,
         demand=demand,
         mission=reader.mission(),
@@ -310,25 +319,21 @@ def flight_from_messages(
 def _info(source: str, received: Mapping[str, Received]) -> FlightInfo:
     messages = received.get(topics.FLIGHT_INFO)
     if not messages:
-        raise ContractError(
-            source, f"no message on {topics.FLIGHT_INFO}", "a bag written by this project's recorder"
-        )
+        raise ContractError(source, f"no message on {topics.FLIGHT_INFO}", "a bag written by this project's recorder")
     return info_from_json(messages[0][1].data, source)
 
 
-def _drone_names(info: FlightInfo, received: Mapping[str, Received]) -> tuple[str, ...]:
-    """Drones in the team's order; without a team, those that have a pose, by name."""
-    drones = info.team.get("drones", ()) if isinstance(info.team, Mapping) else ()
-    if drones:
-        return tuple(drone["name"] for drone in drones)
-    suffix = f"/{topics.POSE}"
-    return tuple(sorted(topic[1 : -len(suffix)] for topic in received if topic.endswith(suffix)))
+def _team(source: str, info: FlightInfo) -> Team:
+    try:
+        return Team.from_dict(info.team, f"{source}: {topics.FLIGHT_INFO}: team")
+    except ConfigError as error:
+        raise ContractError(f"{error.file}: {error.key}", error.got, error.expected) from None
 
 
 def _mission_start_ns(messages: Received) -> int:
     """ROS time at which ACTIVE began [ns]; the first stamp of the mission if it never did."""
     for _, message in messages:
-        if message.phase == ACTIVE:
+        if message.phase == MissionPhase.ACTIVE:
             return stamp_ns(message.header.stamp) - round(float(message.elapsed_s) * NS_PER_S)
     return stamp_ns(messages[0][1].header.stamp)
 
@@ -408,11 +413,7 @@ class _Reader:
             for i, m in enumerate(ms):
                 for consumer in m.consumers:
                     j = names.index(consumer.name)
-                    if (
-                        len(consumer.demanded) != r
-                        or len(consumer.remaining) != r
-                        or len(consumer.depletion) != r
-                    ):
+                    if len(consumer.demanded) != r or len(consumer.remaining) != r or len(consumer.depletion) != r:
                         raise ContractError(
                             f"{topics.DEMAND}, consumer {consumer.name}",
                             f"{len(consumer.demanded)} amounts",
@@ -444,9 +445,7 @@ class _Reader:
             velocity_safe=self.series(VelocitySeries, on(topics.VELOCITY_SAFE), _velocities),
             safety=self.series(SafetySeries, on(topics.SAFETY), _safety),
             resources=self.series(ResourceSeries, on(topics.RESOURCES), _resources),
-            policy_state=self.series(
-                PolicySeries, on(topics.POLICY_STATE), lambda ms: _policy(ms, demand.names)
-            ),
+            policy_state=self.series(PolicySeries, on(topics.POLICY_STATE), lambda ms: _policy(ms, demand.names)),
             vehicle=self.series(VehicleSeries, on(topics.VEHICLE), _vehicle),
             battery=self.series(
                 BatterySeries,

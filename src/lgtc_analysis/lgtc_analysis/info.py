@@ -19,9 +19,9 @@ class FlightInfo:
     name: Annotated[str, "Name of the scenario"]
     backend: Annotated[str, "What flew: offline, sim, crazyswarm2, gazebo"]
     team: Annotated[Any, "The resolved team as plain data"]
-    receive_clock: Annotated[
-        Literal["wall", "simulated"], "Clock of the receive times; latencies need the wall's"
-    ] = "wall"
+    receive_clock: Annotated[Literal["wall", "simulated"], "Clock of the receive times; latencies need the wall's"] = (
+        "wall"
+    )
     created_utc: Annotated[str, "Start of the recording, ISO 8601"] = ""
     seed: Annotated[int, "Seed of everything random in the flight"] = 0
     model_card: Annotated[Mapping[str, Any], "card.json of the model that decided; empty: none"] = field(

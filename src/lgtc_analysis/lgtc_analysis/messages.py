@@ -61,9 +61,7 @@ TEAM_TOPICS: tuple[RecordedTopic, ...] = (
 def recorded_topics(drones: Sequence[str]) -> tuple[RecordedTopic, ...]:
     """Every topic that a recording of these drones holds, the team's first."""
     return TEAM_TOPICS + tuple(
-        RecordedTopic(topics.of_drone(drone, name), kind)
-        for drone in drones
-        for name, kind in DRONE_TOPICS.items()
+        RecordedTopic(topics.of_drone(drone, name), kind) for drone in drones for name, kind in DRONE_TOPICS.items()
     )
 
 
@@ -74,8 +72,7 @@ def read_definitions(directory: Path | str, package: str = "lgtc_interfaces") ->
         ContractError: the folder holds no .msg file.
     """
     definitions = {
-        f"{package}/msg/{path.stem}": path.read_text(encoding="utf-8")
-        for path in sorted(Path(directory).glob("*.msg"))
+        f"{package}/msg/{path.stem}": path.read_text(encoding="utf-8") for path in sorted(Path(directory).glob("*.msg"))
     }
     if not definitions:
         raise ContractError(str(directory), "no .msg file", f"the folder msg/ of the package {package}")
@@ -105,9 +102,7 @@ def register(store: Typestore, name: str, text: str) -> None:
     """
     try:
         found = get_types_from_msg(text, name)
-        store.register(
-            {kind: fields for kind, fields in found.items() if kind == name or kind not in store.fielddefs}
-        )
+        store.register({kind: fields for kind, fields in found.items() if kind == name or kind not in store.fielddefs})
     except Exception as error:  # rosbags raises plain exceptions of its parser and of the code it generates
         raise ContractError(
             f"definition of {name}", str(error), "a .msg definition, equal wherever it stands"
@@ -131,12 +126,8 @@ def build(store: Typestore, type_name: str, values: Mapping[str, Any] | None = N
     fields = store.fielddefs[type_name][1]
     unknown = set(values) - {name for name, _ in fields}
     if unknown:
-        raise ContractError(
-            type_name, f"the field {sorted(unknown)[0]!r}", "one of " + ", ".join(n for n, _ in fields)
-        )
-    return store.types[type_name](
-        **{name: _field(store, type_name, name, kind, values) for name, kind in fields}
-    )
+        raise ContractError(type_name, f"the field {sorted(unknown)[0]!r}", "one of " + ", ".join(n for n, _ in fields))
+    return store.types[type_name](**{name: _field(store, type_name, name, kind, values) for name, kind in fields})
 
 
 def stamp(stamp_s: float) -> dict[str, int]:
