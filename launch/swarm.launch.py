@@ -1,0 +1,38 @@
+"""Flies a scenario: executes the plan of lgtc_bringup, the same that `lgtc sim` runs. Ctrl-C lands all, then ends."""
+
+import os
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchDescription
+from lgtc_bringup.inputs import LAUNCH_ARGUMENTS, choice_of_texts, prepare
+from lgtc_bringup.plan import OnFailure
+from lgtc_bringup.runner import environment_of
+
+
+def processes(context):
+    """The processes of the plan, as launch actions."""
+    texts = {name: LaunchConfiguration(name).perform(context) for name in LAUNCH_ARGUMENTS}
+    plan, _, _ = prepare(choice_of_texts(texts))
+    plan.write()
+    return [
+        Node(
+            package=process.package,
+            executable=process.executable,
+            arguments=list(process.arguments),
+            parameters=[str(plan.params_file)],
+            additional_env=environment_of(plan, os.environ),
+            sigterm_timeout="30",  # the first signal lands the drones, which takes a while
+            sigkill_timeout="10",
+            on_exit=None if process.on_failure is OnFailure.TELL else Shutdown(reason=f"{process.name} ended"),
+        )
+        for process in plan.processes
+    ]
+
+
+def generate_launch_description():
+    """Arguments as `lgtc sim` has them, then the plan."""
+    declared = [DeclareLaunchArgument(name, default_value=text) for name, text in LAUNCH_ARGUMENTS.items()]
+    return LaunchDescription([*declared, OpaqueFunction(function=processes)])

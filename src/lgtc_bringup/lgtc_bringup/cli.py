@@ -1,0 +1,234 @@
+"""The `lgtc` command: fly a scenario, show the plan, write a report, look at a model, check files.
+
+Exit codes: 0 all well (of a flight: the verdict passed), 1 the flight failed its verdict or did not end well, 2
+something given was wrong (one sentence with file, key, got, expected), 130 a person stopped it before it flew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import webbrowser
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from rich.console import Console
+
+from lgtc_bringup import inputs, show
+from lgtc_bringup.flight import Flight, Interrupts
+from lgtc_bringup.inputs import Choice
+from lgtc_bringup.live import LiveView
+from lgtc_bringup.plan import BACKENDS, Plan
+from lgtc_bringup.runner import Runner, environment_of
+from lgtc_core import schema
+from lgtc_core.errors import ConfigError, LgtcError
+from lgtc_core.fleet.team import Team
+from lgtc_core.mind.card import load_card
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    console = Console(highlight=False)
+    try:
+        return int(arguments.run(arguments, console))
+    except LgtcError as error:
+        print(f"lgtc: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `lgtc plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lgtc", description="Fly a swarm that decides with LGTC policies.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sim = commands.add_parser(
+        "sim", help="fly a scenario in the simulator, with a live picture and a report at the end"
+    )
+    _flight_arguments(sim)
+    sim.add_argument("--no-live", "--headless", action="store_true", help="lines instead of the live picture")
+    sim.add_argument(
+        "--offline", action="store_true", help="the same closed loop in one process, without ROS, as fast as it goes"
+    )
+    sim.add_argument("--no-record", action="store_true", help="no bag, hence no report")
+    sim.add_argument("--open", action="store_true", help="open the report in the browser")
+    sim.set_defaults(run=_sim)
+
+    plan = commands.add_parser("plan", help="show which node runs in which process, and why")
+    _flight_arguments(plan)
+    form = plan.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the whole plan, parameters included, as JSON")
+    form.add_argument("--tree", action="store_true", help="processes, nodes, topics and services as a tree")
+    plan.set_defaults(run=_plan)
+
+    report = commands.add_parser("report", help="write the HTML report of a recorded flight")
+    report.add_argument("bag", type=Path, help="a bag, or the run folder that holds it")
+    report.add_argument("-o", "--output", type=Path, help="default: report.html beside the bag")
+    report.add_argument("--open", action="store_true", help="open it in the browser")
+    report.set_defaults(run=_report)
+
+    model = commands.add_parser("model", help="look at a model").add_subparsers(required=True, metavar="COMMAND")
+    model_show = model.add_parser("show", help="what a model's card says")
+    model_show.add_argument(
+        "model", nargs="?", default=inputs.MODEL, help="folder, or name of a shipped model (%(default)s)"
+    )
+    model_show.add_argument("--json", action="store_true", help="as JSON")
+    model_show.set_defaults(run=_model_show)
+
+    check = commands.add_parser("check", help="check that fleet, scenario and model are right and fit each other")
+    _flight_arguments(check)
+    check.set_defaults(run=_check)
+
+    version = commands.add_parser("version", help="versions of our packages")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _flight_arguments(parser: argparse.ArgumentParser) -> None:
+    """What names a flight; the same for every command that is about one."""
+    parser.add_argument(
+        "name", nargs="?", metavar="SCENARIO", help=f"scenario file, or name of a shipped one ({inputs.SCENARIO})"
+    )
+    parser.add_argument("--scenario", help="the same as an option")
+    parser.add_argument("--fleet", default=inputs.FLEET, help="fleet file, or name of a shipped one (%(default)s)")
+    parser.add_argument(
+        "--model", default=inputs.MODEL, help="folder of a model, or name of a shipped one (%(default)s)"
+    )
+    parser.add_argument(
+        "--backend", default="embedded", metavar="|".join(BACKENDS), help="who carries the drones (%(default)s)"
+    )
+    parser.add_argument(
+        "--speed", type=float, default=1.0, metavar="X", help="simulated seconds per second (%(default)s)"
+    )
+    parser.add_argument(
+        "--duration", type=float, metavar="S", help="fly this long instead of the scenario's duration_s"
+    )
+    parser.add_argument("--run-dir", metavar="DIR", help="where bag, report and logs go (runs/<date>-<scenario>)")
+
+
+def _choice(arguments: argparse.Namespace) -> Choice:
+    return Choice(
+        fleet=arguments.fleet,
+        scenario=arguments.name or arguments.scenario or inputs.SCENARIO,
+        model=arguments.model,
+        backend=arguments.backend,
+        run_dir=arguments.run_dir,
+        speed=arguments.speed,
+        record=not getattr(arguments, "no_record", False),
+        duration_s=arguments.duration,
+        command=shlex.join(["lgtc", *sys.argv[1:]]),
+    )
+
+
+def _sim(arguments: argparse.Namespace, console: Console) -> int:
+    plan, team, _ = inputs.prepare(_choice(arguments))
+    plan.write()
+    inputs.link_latest(plan.inputs.run_dir)
+    if arguments.offline:
+        completed = _fly_offline(plan, team, console)
+    else:
+        completed = _fly(plan, console, live=not arguments.no_live)
+    passed = _judged(plan, console, arguments.open) if plan.bag_dir.exists() else not plan.records
+    return OK if completed and passed else FAILED
+
+
+def _fly(plan: Plan, console: Console, *, live: bool) -> bool:
+    """Fly through ROS; True if the flight ended as it should."""
+    os.environ.update(environment_of(plan, os.environ))
+    from lgtc_bringup.monitor import Monitor  # loads ROS, which no other command needs
+
+    with Interrupts().counting() as interrupts, Monitor(plan.drones) as monitor, Runner(plan) as runner:
+        if monitor.others_flying():
+            domain = os.environ.get("ROS_DOMAIN_ID", "0")
+            raise ConfigError(
+                "ROS_DOMAIN_ID", "", f"{domain}, where another flight is on", "a domain of its own, 0 to 101"
+            )
+        with LiveView(console, live=live) as view:
+            outcome = Flight(plan, runner, monitor, view, interrupts).fly()
+    usage_file = plan.inputs.run_dir / "processes.json"
+    usage_file.write_text(json.dumps(show.usage_data(outcome.usage, plan), indent=2) + "\n", encoding="utf-8")
+    console.print(show.usage_table(outcome.usage))
+    for note in outcome.notes:
+        console.print(note, style="bold red", markup=False, soft_wrap=True)
+    return outcome.completed
+
+
+def _fly_offline(plan: Plan, team: Team, console: Console) -> bool:
+    """Fly without ROS into the same kind of bag; True when the mission came to its end."""
+    from lgtc_sim import offline
+
+    offline.fly(team, plan.inputs.model_dir, bag_dir=plan.bag_dir)
+    return True
+
+
+def _judged(plan: Plan, console: Console, open_it: bool) -> bool:
+    """Write the report and tell its verdict; True if it passed."""
+    return _write_report(plan.bag_dir, plan.inputs.run_dir / "report.html", console, open_it)
+
+
+def _write_report(bag: Path, output: Path, console: Console, open_it: bool) -> bool:
+    from lgtc_analysis.report import write_report  # loads matplotlib
+
+    with console.status("writing the report ..."):
+        verdict = write_report(bag, output)
+    console.print(show.verdict_table(verdict))
+    console.print(f"report: {output}", markup=False, soft_wrap=True)
+    if open_it:
+        webbrowser.open(output.resolve().as_uri())
+    return verdict.passed
+
+
+def _plan(arguments: argparse.Namespace, console: Console) -> int:
+    plan, _, _ = inputs.prepare(_choice(arguments))
+    if arguments.json:
+        sys.stdout.write(json.dumps(plan.as_dict(), indent=2) + "\n")
+    else:
+        console.print(show.plan_tree(plan) if arguments.tree else show.plan_table(plan))
+    return OK
+
+
+def _report(arguments: argparse.Namespace, console: Console) -> int:
+    bag = arguments.bag / "bag" if (arguments.bag / "bag").is_dir() else arguments.bag
+    output = arguments.output or bag.parent / "report.html"
+    return OK if _write_report(bag, output, console, arguments.open) else FAILED
+
+
+def _model_show(arguments: argparse.Namespace, console: Console) -> int:
+    directory = inputs.model_path(arguments.model)
+    card = load_card(directory)
+    if arguments.json:
+        sys.stdout.write(json.dumps(schema.dump(card), indent=2) + "\n")
+    else:
+        console.print(show.card_table(card, directory))
+    return OK
+
+
+def _check(arguments: argparse.Namespace, console: Console) -> int:
+    plan, team, card = inputs.prepare(_choice(arguments))
+    console.print(
+        f"{plan.scenario}: {len(team.drones)} drones, {len(team.consumers)} consumers, model {card.name}: all fits; "
+        f"{len(plan.processes)} processes, {len(plan.nodes)} nodes",
+        markup=False,
+        soft_wrap=True,
+    )
+    return OK
+
+
+def _version(arguments: argparse.Namespace, console: Console) -> int:
+    for name in ("lgtc_core", "lgtc_nodes", "lgtc_sim", "lgtc_bringup", "lgtc_analysis"):
+        console.print(f"{name} {metadata.version(name)}")
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

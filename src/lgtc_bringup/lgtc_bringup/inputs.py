@@ -1,0 +1,198 @@
+"""From what the user names to a plan: finds fleet, scenario and model, reads them, and plans. For `lgtc` and launch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lgtc_bringup.node_kinds import KINDS
+from lgtc_bringup.plan import BAG_DIR, Inputs, Plan, plan
+from lgtc_core import schema
+from lgtc_core.errors import ConfigError
+from lgtc_core.fleet.team import Team, check_model, load_team
+from lgtc_core.mind.card import CARD_FILE, ModelCard, load_card
+
+FLEET = "fleet"
+SCENARIO = "battery_handover"
+MODEL = "lgtc"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user chose. A name stands for a shipped file, anything with a slash or an ending for a path."""
+
+    fleet: str = FLEET
+    scenario: str = SCENARIO
+    model: str = MODEL
+    backend: str = "embedded"
+    run_dir: str | None = None
+    """Where the flight leaves its traces; None: runs/<date>-<scenario> below the current folder."""
+    speed: float = 1.0
+    record: bool = True
+    duration_s: float | None = None
+    """Replaces the scenario's own."""
+    command: str = ""
+
+
+LAUNCH_ARGUMENTS = {
+    name: "" if getattr(Choice(), name) is None else str(getattr(Choice(), name)).lower()
+    for name in ("fleet", "scenario", "backend", "model", "speed", "record", "run_dir")
+}
+"""Arguments of the launch file with their defaults, as text."""
+
+
+def choice_of_texts(texts: Mapping[str, str]) -> Choice:
+    """The choice that launch arguments make.
+
+    Raises:
+        ConfigError: an unknown argument, or a value of the wrong type.
+    """
+    typed = {
+        name: yaml.safe_load(text) if name in ("speed", "record") else text for name, text in texts.items() if text
+    }
+    return schema.build(Choice, {"command": "ros2 launch lgtc_bringup swarm.launch.py", **typed}, "launch arguments")
+
+
+def home() -> Path:
+    """The folder that holds config/, launch/ and models/: the package in a source checkout, else the installed share.
+
+    Raises:
+        ConfigError: neither is there.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "config").is_dir():
+        return checkout.resolve()
+    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+
+    try:
+        return Path(get_package_share_directory("lgtc_bringup"))
+    except PackageNotFoundError:
+        raise ConfigError(
+            "lgtc_bringup", "", "no installed share", "a built workspace; source install/setup.bash"
+        ) from None
+
+
+def shipped(folder: str, suffix: str) -> tuple[str, ...]:
+    """Names of what is shipped in a folder below `home`, as in ``shipped("config/scenarios", ".yaml")``."""
+    return tuple(sorted(path.stem for path in (home() / folder).glob(f"*{suffix}")))
+
+
+def fleet_path(name: str) -> Path:
+    """Absolute path of a fleet file. Raises ConfigError if there is none."""
+    return _found(name, "config", ".yaml", "fleet")
+
+
+def scenario_path(name: str) -> Path:
+    """Absolute path of a scenario file. Raises ConfigError if there is none."""
+    return _found(name, "config/scenarios", ".yaml", "scenario")
+
+
+def model_path(name: str) -> Path:
+    """Absolute path of a model's folder. Raises ConfigError if there is none."""
+    path = Path(name).expanduser().resolve() if _is_path(name) else home() / "models" / name
+    if (path / CARD_FILE).is_file():
+        return path.resolve()
+    known = sorted(card.parent.name for card in (home() / "models").glob(f"*/{CARD_FILE}"))
+    raise ConfigError(
+        "model", "", repr(name), f"a folder with a {CARD_FILE}, or one of {', '.join(known) or '(none is shipped)'}"
+    )
+
+
+def default_run_dir(scenario: str) -> Path:
+    """runs/<date>-<scenario> below the current folder, a number added while it is taken."""
+    stem = Path("runs").absolute() / f"{time.strftime('%Y-%m-%d-%H%M%S')}-{scenario}"
+    path, number = stem, 1
+    while path.exists():
+        number += 1
+        path = stem.with_name(f"{stem.name}-{number}")
+    return path
+
+
+def link_latest(run_dir: Path) -> None:
+    """Let the link `latest` beside a run folder point at it; a real file or folder of that name stays."""
+    link = run_dir.parent / "latest"
+    if link.is_symlink() or not link.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(run_dir.name)
+
+
+def node_parameters() -> Mapping[str, Mapping[str, Any]]:
+    """Values of config/nodes/<kind>.yaml by kind of node; the nodes themselves check names, types and ranges.
+
+    Raises:
+        ConfigError: a file for a kind that does not exist, or not a flat mapping.
+    """
+    result = {}
+    for path in sorted((home() / "config" / "nodes").glob("*.yaml")):
+        if path.stem not in KINDS:
+            raise ConfigError(str(path), "", "parameters of an unknown kind of node", f"one of {', '.join(KINDS)}")
+        data = schema.load_yaml(path) or {}
+        if not isinstance(data, Mapping) or any(isinstance(value, Mapping) for value in data.values()):
+            raise ConfigError(str(path), "", "nested data", "a flat mapping of parameter names to values")
+        result[path.stem] = dict(data)
+    return result
+
+
+def prepare(choice: Choice) -> tuple[Plan, Team, ModelCard]:
+    """Read, cross-check and plan. Writes nothing, except a scenario of another duration into the run folder.
+
+    Raises:
+        ConfigError: a file is missing or wrong, the backend is unknown, the run folder holds a flight already.
+        ContractError: the model does not fit fleet and scenario.
+    """
+    fleet_file, scenario_file = fleet_path(choice.fleet), scenario_path(choice.scenario)
+    run_dir = Path(choice.run_dir).expanduser().absolute() if choice.run_dir else default_run_dir(scenario_file.stem)
+    if (run_dir / BAG_DIR).exists():
+        raise ConfigError("run folder", "", f"{run_dir}, which holds a flight already", "a new or empty folder")
+    if choice.duration_s is not None:
+        scenario_file = _with_duration(scenario_file, choice.duration_s, run_dir)
+    team = load_team(fleet_file, scenario_file)
+    model_dir = model_path(choice.model)
+    card = load_card(model_dir)
+    check_model(team, card, card.tick_s)
+    planned = plan(
+        team,
+        choice.backend,
+        Inputs(fleet_file, scenario_file, model_dir, run_dir),
+        speed=choice.speed,
+        record=choice.record,
+        command=choice.command,
+        node_parameters=node_parameters(),
+    )
+    return planned, team, card
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.startswith((".", "~"))
+
+
+def _found(name: str, folder: str, suffix: str, what: str) -> Path:
+    """Path that `name` means: a file as it stands, or a shipped one by its bare name."""
+    bare = not _is_path(name) and not name.endswith(suffix)
+    path = home() / folder / f"{name}{suffix}" if bare else Path(name).expanduser()
+    if path.is_file():
+        return path.resolve()
+    known = ", ".join(shipped(folder, suffix)) or "(none is shipped)"
+    raise ConfigError(what, "", repr(name), f"the path of a {suffix} file, or one of {known}")
+
+
+def _with_duration(scenario_file: Path, duration_s: float, run_dir: Path) -> Path:
+    """A copy of the scenario in the run folder that lasts `duration_s`; events after its end are left out."""
+    data = schema.load_yaml(scenario_file)
+    if not isinstance(data, dict):
+        raise ConfigError(str(scenario_file), "", "no mapping", "a scenario file")
+    data["duration_s"] = duration_s
+    events = data.get("events")
+    if isinstance(events, list):
+        data["events"] = [
+            event for event in events if not (isinstance(event, dict) and event.get("at_s", 0) > duration_s)
+        ]
+    run_dir.mkdir(parents=True, exist_ok=True)
+    path = run_dir / scenario_file.name
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return path

@@ -1,0 +1,144 @@
+"""What kinds of node there are, and what each says, hears, serves and asks.
+
+The plan places nodes by this table; a test holds it against the graph of the running nodes, so it cannot lie.
+Topic and service names come from `lgtc_core.topics`; those without a leading slash live in the drone's namespace. A
+name that begins with ``*/`` belongs to every drone of the team.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lgtc_core import topics
+
+
+@dataclass(frozen=True)
+class NodeKind:
+    """One kind of node: its name is the kind itself, in the drone's namespace or in the root."""
+
+    kind: str
+    per_drone: bool
+    publishes: tuple[str, ...] = ()
+    subscribes: tuple[str, ...] = ()
+    serves: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+    """Services that the node calls."""
+
+    def node(self, drone: str | None = None) -> str:
+        """Fully qualified node name, as in ``/cf1/policy`` or ``/supervisor``."""
+        return topics.of_drone(drone, self.kind) if drone is not None else f"/{self.kind}"
+
+
+def _of_every(*names: str) -> tuple[str, ...]:
+    return tuple(f"*/{name}" for name in names)
+
+
+POLICY = NodeKind(
+    "policy",
+    per_drone=True,
+    publishes=(topics.FEATURES, topics.VELOCITY_NOMINAL, topics.POLICY_STATE, topics.PRESENCE),
+    subscribes=(
+        topics.POSE,
+        topics.RESOURCES,
+        topics.VEHICLE,
+        topics.DEMAND,
+        topics.MISSION,
+        topics.PRESENCE,
+        *_of_every(topics.FEATURES),
+    ),
+)
+RESOURCE_MONITOR = NodeKind(
+    "resource_monitor",
+    per_drone=True,
+    publishes=(topics.RESOURCES,),
+    subscribes=(topics.POSE, topics.BATTERY, topics.VEHICLE, topics.DEMAND, topics.MISSION),
+    serves=(topics.SET_SUPPLY,),
+    asks=(topics.DELIVER,),
+)
+SAFETY_FILTER = NodeKind(
+    "safety_filter",
+    per_drone=True,
+    publishes=(topics.VELOCITY_SAFE, topics.SAFETY),
+    subscribes=(topics.POSE, topics.VELOCITY_NOMINAL, topics.MISSION, topics.PRESENCE, *_of_every(topics.POSE)),
+)
+VEHICLE = NodeKind(
+    "vehicle",
+    per_drone=True,
+    publishes=(topics.SETPOINT, topics.VEHICLE),
+    subscribes=(topics.POSE, topics.VELOCITY_SAFE, topics.SAFETY, topics.RESOURCES, topics.MISSION),
+    serves=(topics.VEHICLE_LAND,),
+    asks=(topics.ARM, topics.TAKEOFF, topics.LAND, topics.NOTIFY_SETPOINTS_STOP),
+)
+SIMULATOR = NodeKind(
+    "simulator",
+    per_drone=False,
+    publishes=(topics.CLOCK, *_of_every(topics.POSE, topics.BATTERY)),
+    subscribes=(topics.MISSION, *_of_every(topics.SETPOINT)),
+    serves=(topics.EMERGENCY, *_of_every(topics.ARM, topics.TAKEOFF, topics.LAND, topics.NOTIFY_SETPOINTS_STOP)),
+)
+DEMAND_SERVER = NodeKind(
+    "demand_server",
+    per_drone=False,
+    publishes=(topics.DEMAND,),
+    subscribes=(topics.MISSION, *_of_every(topics.RESOURCES)),
+    serves=(topics.DELIVER, topics.EDIT_CONSUMER),
+)
+SUPERVISOR = NodeKind(
+    "supervisor",
+    per_drone=False,
+    publishes=(topics.MISSION,),
+    subscribes=(topics.DEMAND, topics.PRESENCE, *_of_every(topics.VEHICLE)),
+    serves=(topics.MISSION_LAND, topics.MISSION_ABORT),
+    asks=(topics.EDIT_CONSUMER, *_of_every(topics.SET_SUPPLY)),
+)
+RECORDER = NodeKind(
+    "recorder",
+    per_drone=False,
+    publishes=(topics.FLIGHT_INFO,),
+    subscribes=(
+        topics.MISSION,
+        topics.DEMAND,
+        topics.PRESENCE,
+        *_of_every(
+            topics.POSE,
+            topics.FEATURES,
+            topics.VELOCITY_NOMINAL,
+            topics.VELOCITY_SAFE,
+            topics.SAFETY,
+            topics.RESOURCES,
+            topics.POLICY_STATE,
+            topics.BATTERY,
+            topics.VEHICLE,
+            topics.SETPOINT,
+        ),
+    ),
+)
+
+KINDS = {
+    kind.kind: kind
+    for kind in (POLICY, RESOURCE_MONITOR, SAFETY_FILTER, VEHICLE, SIMULATOR, DEMAND_SERVER, SUPERVISOR, RECORDER)
+}
+
+
+def kind_of(node: str) -> NodeKind:
+    """Kind of a node by its fully qualified name: ``kind_of("/cf1/policy") is POLICY``."""
+    return KINDS[node.rsplit("/", 1)[-1]]
+
+
+def resolved(names: tuple[str, ...], drone: str | None, team: tuple[str, ...]) -> frozenset[str]:
+    """Absolute topic or service names of one node.
+
+    Args:
+        names: an entry of the table above.
+        drone: the node's drone, None for a team node.
+        team: names of all drones, for the entries that begin with ``*/``.
+    """
+    result: set[str] = set()
+    for name in names:
+        if name.startswith("*/"):
+            result.update(topics.of_drone(other, name[2:]) for other in team)
+        elif name.startswith("/") or drone is None:
+            result.add(name)
+        else:
+            result.add(topics.of_drone(drone, name))
+    return frozenset(result)

@@ -1,0 +1,275 @@
+"""What runs where in one flight: a pure function from fleet, scenario and backend to processes and their parameters.
+
+Who shares a process follows from what must survive what, and from the figures in docs/processes.md:
+
+- per drone two processes: ``mind-<drone>`` decides (policy, resource monitor), ``wings-<drone>`` keeps it in the air
+  (safety filter, vehicle adapter). A dead mind never takes the wings along;
+- for the team one each: simulator, demand server, supervisor, recorder;
+- a host carries at most 32 DDS participants per domain, beyond which peers silently miss each other. Where two
+  processes per drone would exceed that, neighbouring minds share processes, and so do wings; a mind and wings never do.
+
+The launch file and the `lgtc` command both execute exactly this plan. No ROS here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lgtc_bringup.node_kinds import (
+    DEMAND_SERVER,
+    KINDS,
+    POLICY,
+    RECORDER,
+    RESOURCE_MONITOR,
+    SAFETY_FILTER,
+    SIMULATOR,
+    SUPERVISOR,
+    VEHICLE,
+    NodeKind,
+    kind_of,
+)
+from lgtc_core.errors import ConfigError
+from lgtc_core.fleet.team import Team
+
+BACKENDS = ("embedded",)
+PLAN_FILE = "plan.json"
+BAG_DIR = "bag"
+
+PARTICIPANTS_PER_HOST = 32
+"""Most DDS participants (processes) per domain and host that all find each other on localhost discovery."""
+PARTICIPANTS_KEPT_FREE = 4
+"""Of them for people: the live view, and `ros2` commands of an operator."""
+
+
+class OnFailure(StrEnum):
+    """What the end of a process in mid-flight means for the team."""
+
+    LAND = "land"
+    """The mission is aborted: all land."""
+    STOP = "stop"
+    """Nothing can land any more: all processes are stopped."""
+    TELL = "tell"
+    """The flight goes on; it is told."""
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process to start."""
+
+    name: str
+    package: str
+    executable: str
+    nodes: tuple[str, ...]
+    """Fully qualified names of the nodes inside."""
+    arguments: tuple[str, ...]
+    """Command line before ``--ros-args --params-file <params_file>``."""
+    on_failure: OnFailure
+    why: str
+    """Why these nodes share a process, one sentence."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Absolute paths of what the flight is made from, and of where it leaves its traces."""
+
+    fleet_file: Path
+    scenario_file: Path
+    model_dir: Path
+    run_dir: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A flight before it starts: every process, every node, every parameter."""
+
+    scenario: str
+    backend: str
+    drones: tuple[str, ...]
+    inputs: Inputs
+    processes: tuple[ProcessSpec, ...]
+    parameters: Mapping[str, Mapping[str, Any]]
+    """ROS parameters per fully qualified node name."""
+    environment: Mapping[str, str]
+    """Environment of every process, where the user's own does not already say otherwise."""
+
+    @property
+    def params_file(self) -> Path:
+        """The one parameter file of all nodes."""
+        return self.inputs.run_dir / "params.yaml"
+
+    @property
+    def plan_file(self) -> Path:
+        """The plan as JSON, for people and for the recorder."""
+        return self.inputs.run_dir / PLAN_FILE
+
+    @property
+    def bag_dir(self) -> Path:
+        """Where the recorder writes."""
+        return self.inputs.run_dir / BAG_DIR
+
+    @property
+    def records(self) -> bool:
+        """Whether there will be a bag."""
+        return RECORDER.node() in self.nodes
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Fully qualified names of all nodes, in order of start."""
+        return tuple(node for process in self.processes for node in process.nodes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {
+            "scenario": self.scenario,
+            "backend": self.backend,
+            "drones": list(self.drones),
+            "inputs": {name: str(path) for name, path in vars(self.inputs).items()},
+            "processes": [
+                {
+                    "name": process.name,
+                    "package": process.package,
+                    "executable": process.executable,
+                    "nodes": list(process.nodes),
+                    "arguments": list(process.arguments),
+                    "on_failure": process.on_failure.value,
+                    "why": process.why,
+                }
+                for process in self.processes
+            ],
+            "parameters": {node: dict(values) for node, values in self.parameters.items()},
+            "environment": dict(self.environment),
+        }
+
+    def write(self) -> None:
+        """Write params.yaml and plan.json into the run folder, which is made if need be."""
+        self.inputs.run_dir.mkdir(parents=True, exist_ok=True)
+        params = {node: {"ros__parameters": dict(values)} for node, values in self.parameters.items()}
+        self.params_file.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        self.plan_file.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def plan(
+    team: Team,
+    backend: str,
+    inputs: Inputs,
+    *,
+    speed: float = 1.0,
+    record: bool = True,
+    command: str = "",
+    node_parameters: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Plan:
+    """Place every node of a flight.
+
+    Args:
+        team: fleet and scenario, resolved.
+        backend: who carries the drones; one of `BACKENDS`.
+        inputs: files that the nodes read, folder that they write to; absolute paths.
+        speed: simulated seconds per second, > 0.
+        record: False leaves the recorder out, and with it bag and report.
+        command: what the user typed, for the record.
+        node_parameters: values per kind of node that replace the nodes' own defaults (config/nodes/<kind>.yaml).
+
+    Raises:
+        ConfigError: unknown backend, speed not positive, parameters for a kind that does not exist.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError("backend", "", repr(backend), f"one of {', '.join(BACKENDS)}; it is the only one so far")
+    if not (math.isfinite(speed) and speed > 0.0):
+        raise ConfigError("speed", "", repr(speed), "a number above 0 (simulated seconds per second)")
+    chosen = node_parameters or {}
+    for name in chosen:
+        if name not in KINDS:
+            raise ConfigError("node parameters", name, "an unknown kind of node", f"one of {', '.join(KINDS)}")
+    drones = team.names
+    before = [_team_process(kind) for kind in (RECORDER, SIMULATOR, DEMAND_SERVER) if record or kind is not RECORDER]
+    after = [_team_process(SUPERVISOR)]  # last, as it is the one that starts the mission
+    room = PARTICIPANTS_PER_HOST - PARTICIPANTS_KEPT_FREE - len(before) - len(after)
+    size = max(1, math.ceil(len(drones) / (room // 2)))
+    groups = [drones[i : i + size] for i in range(0, len(drones), size)]
+    wings = [_drone_process("wings", (SAFETY_FILTER, VEHICLE), group) for group in groups]
+    minds = [_drone_process("mind", (POLICY, RESOURCE_MONITOR), group) for group in groups]
+    processes = (*before, *wings, *minds, *after)
+    return Plan(
+        scenario=team.scenario,
+        backend=backend,
+        drones=drones,
+        inputs=inputs,
+        processes=processes,
+        parameters={
+            node: _parameters(kind_of(node), inputs, backend, speed, command) | dict(chosen.get(kind_of(node).kind, {}))
+            for process in processes
+            for node in process.nodes
+        },
+        environment={
+            # one drone's node needs no thread pool; fifteen pools on two cores only fight
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+            # the embedded team lives on this host, and nothing of it leaves the host
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            # shared memory gains nothing at these sizes and leaves litter behind a killed process
+            "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
+            "ROS_LOG_DIR": str(inputs.run_dir / "logs" / "ros"),
+        },
+    )
+
+
+_HOST = ("lgtc_nodes", "host")
+"""Package and program that composes any of our nodes in one process."""
+_TEAM_PROCESSES: dict[str, tuple[OnFailure, str]] = {
+    RECORDER.kind: (OnFailure.TELL, "a full disk or a slow one must not touch a drone"),
+    SIMULATOR.kind: (OnFailure.STOP, "it stands for the drones themselves, and is the clock"),
+    DEMAND_SERVER.kind: (OnFailure.LAND, "its book must outlive any drone's software"),
+    SUPERVISOR.kind: (
+        OnFailure.LAND,
+        "its silence must mean that it is dead, not that another node beside it is slow",
+    ),
+}
+_DRONE_PROCESSES = {
+    "wings": "what keeps a drone in the air, apart from what decides",
+    "mind": "what decides may fail without the drone falling",
+}
+
+
+def _team_process(kind: NodeKind) -> ProcessSpec:
+    on_failure, why = _TEAM_PROCESSES[kind.kind]
+    return ProcessSpec(kind.kind, *_HOST, (kind.node(),), ("--node", kind.kind), on_failure, why)
+
+
+def _drone_process(role: str, kinds: tuple[NodeKind, ...], drones: tuple[str, ...]) -> ProcessSpec:
+    name = f"{role}-{drones[0]}" if len(drones) == 1 else f"{role}-{drones[0]}-{drones[-1]}"
+    placed = [(kind, drone) for drone in drones for kind in kinds]
+    return ProcessSpec(
+        name=name,
+        package=_HOST[0],
+        executable=_HOST[1],
+        nodes=tuple(kind.node(drone) for kind, drone in placed),
+        arguments=tuple(word for kind, drone in placed for word in ("--node", f"{kind.kind}:{drone}")),
+        on_failure=OnFailure.LAND,
+        why=_DRONE_PROCESSES[role],
+    )
+
+
+def _parameters(kind: NodeKind, inputs: Inputs, backend: str, speed: float, command: str) -> dict[str, Any]:
+    """Parameters that the plan decides; the rest has its default in the node."""
+    values: dict[str, Any] = {
+        "use_sim_time": kind is not SIMULATOR,  # the simulator is the clock
+        "fleet_file": str(inputs.fleet_file),
+        "scenario_file": str(inputs.scenario_file),
+    }
+    if kind in (POLICY, RECORDER):
+        values["model_dir"] = str(inputs.model_dir)
+    if kind is RECORDER:
+        values |= {"run_dir": str(inputs.run_dir), "plan_file": str(inputs.run_dir / PLAN_FILE)}
+        values |= {"backend": backend, "command": command}
+    if kind is SIMULATOR:
+        values["speed"] = speed
+    return values

@@ -1,0 +1,153 @@
+"""The plan is complete, keeps apart what must not fall together, and stays within what one host can carry."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lgtc_bringup.node_kinds import KINDS, kind_of, resolved
+from lgtc_bringup.plan import PARTICIPANTS_KEPT_FREE, PARTICIPANTS_PER_HOST, Inputs, OnFailure, Plan, plan
+from lgtc_core.errors import ConfigError
+from lgtc_core.fleet.team import Team
+
+INPUTS = Inputs(Path("/fleet.yaml"), Path("/scenario.yaml"), Path("/model"), Path("/run"))
+
+
+def plan_of(team: Team, **changes: object) -> Plan:
+    return plan(team, "embedded", INPUTS, **changes)
+
+
+sizes = st.integers(1, 300)
+
+
+@settings(deadline=None, max_examples=25)
+@given(count=sizes)
+def test_every_node_of_the_design_runs_exactly_once_per_drone_or_team(team_of, count):
+    team = team_of(count)
+    expected = [kind.node() for kind in KINDS.values() if not kind.per_drone]
+    expected += [kind.node(drone) for kind in KINDS.values() if kind.per_drone for drone in team.names]
+    assert sorted(plan_of(team).nodes) == sorted(expected)
+
+
+@settings(deadline=None, max_examples=25)
+@given(count=sizes)
+def test_what_keeps_a_drone_in_the_air_never_shares_a_process_with_what_decides(team_of, count):
+    for process in plan_of(team_of(count)).processes:
+        kinds = {kind_of(node).kind for node in process.nodes}
+        assert kinds <= {"safety_filter", "vehicle"} or kinds <= {"policy", "resource_monitor"} or len(kinds) == 1
+
+
+@settings(deadline=None, max_examples=25)
+@given(count=sizes)
+def test_a_host_has_room_for_all_processes_and_some_for_people(team_of, count):
+    assert len(plan_of(team_of(count)).processes) <= PARTICIPANTS_PER_HOST - PARTICIPANTS_KEPT_FREE
+
+
+@pytest.mark.parametrize("count", [1, 5, 12])
+def test_up_to_twelve_drones_have_a_mind_and_wings_of_their_own(team_of, count):
+    names = {process.name for process in plan_of(team_of(count)).processes}
+    assert {f"{role}-cf{i + 1}" for role in ("mind", "wings") for i in range(count)} <= names
+
+
+@settings(deadline=None, max_examples=10)
+@given(count=sizes)
+def test_process_names_are_unique_as_logs_are_called_by_them(team_of, count):
+    names = [process.name for process in plan_of(team_of(count)).processes]
+    assert len(set(names)) == len(names)
+
+
+def _sides(planned: Plan, what: str) -> set[str]:
+    result: set[str] = set()
+    for node in planned.nodes:
+        kind = kind_of(node)
+        drone = node.split("/")[1] if kind.per_drone else None
+        result |= resolved(getattr(kind, what), drone, planned.drones)
+    return result
+
+
+def test_every_topic_that_is_heard_has_a_speaker(team_of):
+    planned = plan_of(team_of(5))
+    assert _sides(planned, "subscribes") <= _sides(planned, "publishes")
+
+
+def test_every_service_that_is_asked_is_served(team_of):
+    planned = plan_of(team_of(5))
+    assert _sides(planned, "asks") <= _sides(planned, "serves")
+
+
+def test_everything_said_but_the_clock_and_the_flight_info_is_heard_by_a_node(team_of):
+    planned = plan_of(team_of(5))
+    assert _sides(planned, "publishes") - _sides(planned, "subscribes") == {"/clock", "/flight_info"}
+
+
+def test_arguments_name_exactly_the_nodes_of_the_process(team_of):
+    for process in plan_of(team_of(20)).processes:
+        words = process.arguments[1::2]
+        assert set(process.arguments[::2]) == {"--node"}
+        named = [KINDS[word.split(":")[0]].node(*word.split(":")[1:]) for word in words]
+        assert named == list(process.nodes)
+
+
+def test_parameters_are_there_for_every_node_and_only_the_simulator_is_its_own_clock(team_of):
+    planned = plan_of(team_of(3), speed=2.0)
+    assert set(planned.parameters) == set(planned.nodes)
+    assert [node for node, values in planned.parameters.items() if not values["use_sim_time"]] == ["/simulator"]
+    assert planned.parameters["/simulator"]["speed"] == 2.0
+
+
+def test_node_parameters_reach_every_node_of_their_kind_and_no_other(team_of):
+    planned = plan_of(team_of(2), node_parameters={"policy": {"rate_hz": 10.0}})
+    assert {node for node, values in planned.parameters.items() if "rate_hz" in values} == {"/cf1/policy", "/cf2/policy"}
+
+
+def test_written_parameters_are_what_the_plan_says(team_of, tmp_path):
+    planned = plan(team_of(2), "embedded", Inputs(Path("/f"), Path("/s"), Path("/m"), tmp_path / "run"))
+    planned.write()
+    read = yaml.safe_load(planned.params_file.read_text())
+    assert {node: entry["ros__parameters"] for node, entry in read.items()} == planned.parameters
+
+
+def test_planning_changes_nothing_and_gives_the_same_twice(team_of, tmp_path):
+    inputs = Inputs(Path("/f"), Path("/s"), Path("/m"), tmp_path / "run")
+    assert plan(team_of(7), "embedded", inputs) == plan(team_of(7), "embedded", inputs)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_record_there_is_no_recorder(team_of):
+    planned = plan_of(team_of(2), record=False)
+    assert not planned.records
+    assert "/recorder" not in planned.nodes
+
+
+def test_a_lost_simulator_stops_all_a_lost_recorder_nothing_anything_else_lands_the_team(team_of):
+    by_name = {process.name: process.on_failure for process in plan_of(team_of(1)).processes}
+    assert by_name.pop("simulator") is OnFailure.STOP
+    assert by_name.pop("recorder") is OnFailure.TELL
+    assert set(by_name.values()) == {OnFailure.LAND}
+
+
+@pytest.mark.parametrize("backend", ["crazyswarm2-sim", "gazebo", "crazyflie", "", "Embedded"])
+def test_an_unknown_backend_is_refused_by_name(team_of, backend):
+    with pytest.raises(ConfigError) as refusal:
+        plan(team_of(1), backend, INPUTS)
+    assert repr(backend) in refusal.value.got
+    assert "embedded" in refusal.value.expected
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_speed_that_is_none_is_refused(team_of, speed):
+    with pytest.raises(ConfigError, match="speed"):
+        plan_of(team_of(1), speed=speed)
+
+
+def test_parameters_for_an_unknown_kind_of_node_are_refused(team_of):
+    with pytest.raises(ConfigError, match="polic"):
+        plan_of(team_of(1), node_parameters={"polic": {}})
+
+
+def test_planning_loads_no_ros():
+    check = "import sys, lgtc_bringup.plan, lgtc_bringup.inputs; sys.exit('rclpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
