@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from lgtc_core.demand.consumer import ConsumerSpec, objection
 from lgtc_core.demand.view import ConsumerView, DemandView
+from lgtc_core.errors import InputError
 from lgtc_core.schema import Bounds
 from lgtc_core.world import rules
 from lgtc_core.world.arena import Arena
@@ -128,11 +129,17 @@ class DemandBook:
 
     @classmethod
     def for_team(cls, team: Team, params: BookParams | None = None) -> DemandBook:
-        """The book of a team's scenario at its start, consumers entered."""
+        """The book of a team's scenario at its start, consumers entered.
+
+        Raises:
+            InputError: the book refuses a consumer, e.g. because there are more than `max_consumers`.
+        """
         batteries = {drone.battery_kind for drone in team.drones} - {None}
         book = cls(team.kinds, team.names, team.arena, (kind for kind in batteries if kind), params)
         for consumer in team.consumers:
-            book.add(consumer)
+            answer = book.add(consumer)
+            if not answer.accepted:
+                raise InputError(f"scenario {team.scenario}", answer.message, "consumers that the demand book can hold")
         return book
 
     # ---- consumers ----------------------------------------
@@ -257,6 +264,8 @@ class DemandBook:
         shown = (self._edits, remaining.tobytes(), tuple(servers))
         if shown != self._shown:
             self._shown = shown
+            for table in (demanded, kind, remaining):
+                table.setflags(write=False)
             consumers = (
                 ConsumerView(
                     entry.spec.name,
