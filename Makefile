@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
 SCENARIO ?= battery_handover
@@ -13,7 +14,7 @@ run := ./setup/run
 
 # What colcon has to run again for. Python sources are linked into install/, so they are not among it; folders are, since
 # a file that appears or goes changes its folder's time.
-build_inputs := setup/requirements/ros.txt colcon.meta \
+build_inputs := .venv/.installed-ros colcon.meta \
   $(wildcard src/*/package.xml src/*/setup.py src/*/setup.cfg src/*/CMakeLists.txt) \
   $(shell find src/lgtc_interfaces/msg src/lgtc_interfaces/srv -type f) \
   $(shell find $(wildcard launch config models) -not -name __pycache__ -not -name '*.pyc')
@@ -34,7 +35,11 @@ setup-dev:
 setup-train:
 	@./setup/install dev train
 
-build: setup build/.built  ## build the workspace with colcon, if anything changed
+# Its time changes only when something was installed.
+.venv/.installed-ros: setup
+	@:
+
+build: build/.built  ## build the workspace with colcon, if anything changed
 
 build/.built: $(build_inputs)
 	@./setup/build
