@@ -7,7 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 SCENARIO ?= battery_handover
 ARGS ?=
-CONFIG ?= config/training/lgtc_swarm.yaml
+BAG ?= runs/latest
+CONFIG ?= config/training/lgtc.yaml
 JOBS ?= 2
 
 run := ./setup/run
@@ -61,8 +62,7 @@ train: setup-train build  ## train a policy; goes on where an interrupted run st
 export: setup-train build  ## write the trained policy to models/ with its card (CONFIG=, ARGS=)
 	@$(run) python -m lgtc_training.export $(CONFIG) $(ARGS)
 
-report: build  ## write the HTML report of a recorded flight (BAG=)
-	@test -n "$(BAG)" || { echo "make report BAG=flights/NAME" >&2; exit 2; }
+report: build  ## write the HTML report of a recorded flight (BAG=, the latest by default)
 	@$(run) lgtc report $(BAG) $(ARGS)
 
 bench-env: setup-train build  ## environment steps per second, beside VMAS where it is installed

@@ -124,7 +124,7 @@ def test_a_stage_copies_only_from_stages_before_it() -> None:
 
 
 def test_the_files_of_an_environment_are_kept_out_of_the_build_context() -> None:
-    assert all(ignored(path) for path in (".venv", ".git", "build", "install", "log", "flights", "runs"))
+    assert all(ignored(path) for path in (".venv", ".git", "build", "install", "log", "runs"))
 
 
 @pytest.mark.parametrize("service", ["simulation", "training"])
