@@ -24,6 +24,8 @@ from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
 
 _PLACE = Bounds(-1e6, 1e6, "m")
+_ROUNDING_M = 1e-6
+"""Grid places are multiples of a decimal fraction, which are not exact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,7 @@ class Fleet:
         grid = itertools.product(*(range(-n, n + 1) for n in across))
         for i, j in sorted(grid, key=lambda cell: (math.hypot(*cell), cell)):
             place = (arena.centre_m[0] + i * spacing_m, arena.centre_m[1] + j * spacing_m)
-            if all(math.dist(place, drone.start_m) >= spacing_m for drone in taken.values()):
+            if all(math.dist(place, drone.start_m) >= spacing_m - _ROUNDING_M for drone in taken.values()):
                 yield tuple(round(x, 6) for x in place)
 
 

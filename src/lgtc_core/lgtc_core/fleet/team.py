@@ -7,7 +7,6 @@ recorder stores it in the bag and report and replay rebuild it from there.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -155,22 +154,21 @@ def load_team(fleet_path: Path | str, scenario_path: Path | str, count: int | No
     Raises:
         ConfigError: with file, key, got and expected.
     """
-    scenario = load_scenario(scenario_path)
-    if count is not None:
-        file = dataclasses.replace(scenario.file, drones=None, count=count)
-        scenario = dataclasses.replace(scenario, file=file)
-    return resolve(load_fleet(fleet_path), scenario)
+    return resolve(load_fleet(fleet_path), load_scenario(scenario_path), count)
 
 
-def resolve(fleet: Fleet, scenario: Scenario) -> Team:
-    """Check a scenario against a fleet and put both together.
+def resolve(fleet: Fleet, scenario: Scenario, count: int | None = None) -> Team:
+    """Check a scenario against a fleet and put both together; `count` overrides how many drones fly.
 
     Raises:
         ConfigError: with file, key, got and expected; the first thing that does not fit.
     """
     drones = _drones(fleet, scenario)
+    known = {**fleet.drones, **drones}
+    if count is not None:
+        drones = _first(fleet, count)
     batteries = {drone.battery_kind for drone in drones.values() if drone.battery_kind is not None}
-    supplies = _supplies(fleet, scenario, drones)
+    supplies = _supplies(fleet, scenario, drones, {**known, **drones})
     check = _Consumers(fleet, scenario, frozenset(batteries))
     for name, entry in scenario.file.consumers.items():
         check.edit(Edit.ADD, name, entry, f"consumers.{name}")
@@ -225,9 +223,7 @@ def _drones(fleet: Fleet, scenario: Scenario) -> Mapping[str, DroneEntry]:
     if names is not None and count is not None:
         raise ConfigError(scenario.source, "count", "both `drones` and `count`", "one of them")
     if count is not None:
-        drones = fleet.first(count)
-        check_places(fleet, drones)
-        return drones
+        return _first(fleet, count)
     if names is None:
         return fleet.drones
     if not names:
@@ -242,10 +238,21 @@ def _drones(fleet: Fleet, scenario: Scenario) -> Mapping[str, DroneEntry]:
     return {name: fleet.drones[name] for name in names}
 
 
-def _supplies(fleet: Fleet, scenario: Scenario, drones: Mapping[str, DroneEntry]) -> dict[str, tuple[float, ...]]:
-    """What every drone carries at the start, per kind: a full battery < all < its own entry."""
+def _first(fleet: Fleet, count: int) -> Mapping[str, DroneEntry]:
+    """The first `count` drones, generated ones included."""
+    drones = fleet.first(count)
+    check_places(fleet, drones)
+    return drones
+
+
+def _supplies(
+    fleet: Fleet, scenario: Scenario, drones: Mapping[str, DroneEntry], known: Mapping[str, DroneEntry]
+) -> dict[str, tuple[float, ...]]:
+    """What every drone carries at the start, per kind: a full battery < all < its own entry.
+
+    Of `known` drones that stay at home, it may be said too.
+    """
     given, source = scenario.file.supplies, scenario.source
-    known = {**fleet.drones, **drones}
     for name, amounts in given.items():
         if name != ALL and name not in known:
             raise ConfigError(source, f"supplies.{name}", f"the drone {name!r}", f"{ALL}, or one of {', '.join(known)}")

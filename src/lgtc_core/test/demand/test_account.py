@@ -1,4 +1,5 @@
-"""Supply account: offers survive a lossy line without loss or doubling; the battery follows the measurement or the hand."""
+"""Supply account: offers survive a lossy line without loss or doubling; the battery follows the measurement
+or the hand."""
 
 from __future__ import annotations
 
@@ -160,7 +161,8 @@ events = st.lists(
 def test_over_a_lossy_line_nothing_is_lost_and_nothing_is_delivered_twice(
     supplies: list[float], depot: float, tower: float, happenings: list[tuple], wire: bool
 ) -> None:
-    """What left the drones is what arrived, exactly; `wire` rounds every amount to float32 as the services do."""
+    """What left the drones is what arrived, exactly; `wire` rounds every amount to float32 as the services
+    do."""
     names = ("cf1", "cf2", "cf3")
     carry = (lambda amount: float(np.float32(amount))) if wire else (lambda amount: amount)
     book = DemandBook(KINDS, names)
@@ -310,9 +312,7 @@ def test_a_battery_is_never_offered_even_where_it_is_asked_for_at_once() -> None
 
 
 def test_a_drone_without_a_battery_kind_carries_what_it_is_given() -> None:
-    drone = DroneSpec(
-        name="cf1", type="cart", start_m=(0.0, 0.0), supply=(0.4, 0.0, 0.0), battery_kind=None
-    )
+    drone = DroneSpec(name="cf1", type="cart", start_m=(0.0, 0.0), supply=(0.4, 0.0, 0.0), battery_kind=None)
     account = SupplyAccount(drone, KINDS, "s")
     assert account.battery(0.9) == 0.9
     assert account.supply[0] == 0.4

@@ -1,4 +1,5 @@
-"""Demand book: every request counts once, nothing is given beyond what is missing, and presence has memory and an end."""
+"""Demand book: every request counts once, nothing is given beyond what is missing, and presence has memory
+and an end."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from lgtc_core.demand.book import BookParams, DemandBook, Delivery
+from lgtc_core.demand.book import BookParams, Delivery, DemandBook
 from lgtc_core.demand.consumer import ConsumerSpec
 from lgtc_core.world import rules
 from lgtc_core.world.arena import Arena

@@ -1,4 +1,5 @@
-"""Demand view: a consumer keeps its row, free rows are masked, and what is met is counted by the world's rules."""
+"""Demand view: a consumer keeps its row, free rows are masked, and what is met is counted by the world's
+rules."""
 
 from __future__ import annotations
 

@@ -77,7 +77,13 @@ def test_every_field_that_users_must_agree_on_changes_the_contract(model: Path, 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("name", "other"), ("created_utc", "later"), ("scores", {}), ("training", {"seed": 4}), ("contraction_rate", -1.0)],
+    [
+        ("name", "other"),
+        ("created_utc", "later"),
+        ("scores", {}),
+        ("training", {"seed": 4}),
+        ("contraction_rate", -1.0),
+    ],
 )
 def test_what_does_not_change_the_behaviour_leaves_the_contract(model: Path, field: str, value: Any) -> None:
     assert _card(model).contract == _card(model, **{field: value}).contract
@@ -162,7 +168,9 @@ def test_a_card_that_is_not_json_is_refused(model: Path) -> None:
         load_card(model)
 
 
-@pytest.mark.parametrize("bad", [{"scores": {"ratio": math.nan}}, {"training": {"seed": {1, 2}}}, {"network": {"a": math.inf}}])
+@pytest.mark.parametrize(
+    "bad", [{"scores": {"ratio": math.nan}}, {"training": {"seed": {1, 2}}}, {"network": {"a": math.inf}}]
+)
 def test_what_is_not_plain_json_is_refused_and_the_old_card_stays(model: Path, bad: dict[str, Any]) -> None:
     before = _card(model)
     with pytest.raises(ConfigError, match="finite numbers, text"):
@@ -185,7 +193,16 @@ def test_a_model_flies_where_it_was_trained_to(model: Path) -> None:
         (ARENA, 3, 4, 0.05, (), (), "resource kinds", "train a model for more"),
         (ARENA, 2, 9, 0.05, (), (), "consumers", "fewer places"),
         (ARENA, 2, 4, 0.1, (), (), "tick", "run the policy at 20 Hz"),
-        (Arena(half_extent_m=(2.5, 2.5), communication_radius=0.5), 2, 4, 0.05, (), (), "communication radius", "choose another"),
+        (
+            Arena(half_extent_m=(2.5, 2.5), communication_radius=0.5),
+            2,
+            4,
+            0.05,
+            (),
+            (),
+            "communication radius",
+            "choose another",
+        ),
         (ARENA, 2, 4, 0.05, (0.55, 0.4), (), "radius of a disc", "0.55 m here"),
         (Arena(half_extent_m=(5.0, 2.5)), 2, 4, 0.05, (0.55,), (), "radius of a disc", "1.1 m here"),
         (ARENA, 2, 4, 0.05, (), (1.0, 2.6), "speed", "2.5 m/s here"),
