@@ -2,29 +2,26 @@
 
     v* = argmin 1/2 |v - v_nom|^2    s.t.   A v >= b,   |v| <= v_max                             (hard)
 
-If no velocity can, the nominal command is dropped, never passed on: brake (aim at v = 0), then separate
-(give up each condition by the same least possible speed t), but never below what is owed in any case:
+If no velocity can, the nominal command is dropped, never passed on: brake (aim at v = 0), then separate (give up each
+condition by the same least possible speed t), but never below what is owed in any case:
 
     v* = argmin 1/2 |v|^2 + rho/2 t^2    s.t.   A v >= floor,   A v + t >= b,   t >= 0           (relaxed)
 
-which always has a solution (v = 0 obeys every floor). A pair that is still safe is therefore not sacrificed
-for one that no longer is.
+which always has a solution (v = 0 obeys every floor). A pair that is still safe is therefore not sacrificed for one
+that no longer is.
 
-How it is solved. Both are the projection of a point on a polyhedron (the second with t scaled by
-sqrt(rho)). 1. Conditions with b <= -v_max cannot bind and are left out; none violated, or projecting on
-the most violated one
-   violates no other: that is the exact answer.
+How it is solved. Both are the projection of a point on a polyhedron (the second with t scaled by sqrt(rho)).
+1. Conditions that cannot bind are left out. If none is violated, or if projecting on the most violated one violates
+   no other: that is the exact answer.
 2. Otherwise OSQP (Stellato et al., "OSQP: an operator splitting solver for quadratic programs", Math. Prog. Comp.
    2020), kept warm between ticks and polished.
-3. OSQP's answer is *certified*: the optimality conditions are checked to 1e-9. Where they fail (nearly
-parallel
-   conditions, iteration limit, infeasible), the dual active-set method of Goldfarb and Idnani ("A numerically stable
+3. OSQP's answer is certified: the optimality conditions are checked to 1e-9. Where they fail (nearly parallel
+   conditions, iteration limit, no solution), the dual active-set method of Goldfarb and Idnani ("A numerically stable
    dual method for solving strictly convex quadratic programs", Math. Prog. 1983) decides; in at most four dimensions
    it takes a handful of steps and says exactly whether a solution exists.
 
-The bound on |v| is met by cuts: wherever v = 0 is allowed and |v_nom| <= v_max, the projection cannot be
-longer than v_nom (projections do not expand distances, and 0 is its own projection), so that no cut is ever
-needed in the safe set.
+The bound on |v| is met by cuts. Wherever v = 0 is allowed and |v_nom| <= v_max, the projection cannot be longer than
+v_nom (projections do not expand distances, and 0 is its own projection): no cut is ever needed in the safe set.
 """
 
 from __future__ import annotations

@@ -1,0 +1,298 @@
+"""Each watchdog does what its table says, and drones under guard keep their distance whatever they are told."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from itertools import combinations, pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lgtc_core.errors import ConfigError, InputError
+from lgtc_core.fleet.fleet import DroneType
+from lgtc_core.flight.guard import Guard, GuardParams
+from lgtc_core.flight.phases import SafetyMode
+from lgtc_core.schema import build
+from lgtc_core.world.arena import Arena
+
+Array = npt.NDArray[np.float64]
+ARENA = Arena(half_extent_m=(2.5, 2.5))
+DRONE = DroneType(max_speed_mps=0.8, safety_distance_m=0.25, downwash_m=0.6)
+PARAMS = GuardParams()
+
+
+def guard(params: GuardParams = PARAMS) -> Guard:
+    return Guard("cf1", DRONE, ARENA, params)
+
+
+def settled(g: Guard, now_s: float, position_m: list[float], nominal_mps: list[float], ticks: int = 30):  # type: ignore[no-untyped-def]
+    """The command after the acceleration limit has let the nominal velocity through."""
+    for k in range(ticks):
+        t = now_s + k / PARAMS.rate_hz
+        g.pose(t, position_m)
+        g.nominal(t, nominal_mps)
+        command = g.command(t)
+    return command
+
+
+def test_a_safe_nominal_velocity_is_passed_at_full_speed() -> None:
+    command = settled(guard(), 0.0, [0.0, 0.0, 1.0], [0.5, -0.3, 0.0])
+    assert command.mode is SafetyMode.PASSED
+    assert command.reason == ""
+    np.testing.assert_allclose(command.velocity_mps, [0.5, -0.3, 0.0], atol=1e-9)
+    assert math.isnan(command.distance_min_m)
+
+
+@pytest.mark.parametrize("nominal_mps", [[5.0, 0.0, 0.0], [0.0, 0.0, 9.0], [3.0, 4.0, -2.0]])
+def test_speed_and_climb_limits_hold_for_any_nominal_velocity(nominal_mps: list[float]) -> None:
+    command = settled(guard(), 0.0, [0.0, 0.0, 1.0], nominal_mps)
+    assert np.linalg.norm(command.velocity_mps) <= DRONE.max_speed_mps + 1e-9
+    assert abs(command.velocity_mps[2]) <= DRONE.climb_speed_mps + 1e-9
+
+
+def test_the_nominal_velocity_is_followed_no_faster_than_the_vehicle_accelerates() -> None:
+    g = guard()
+    last = np.zeros(3)
+    for k in range(30):
+        t = k / PARAMS.rate_hz
+        g.pose(t, [0.0, 0.0, 1.0])
+        g.nominal(t, [0.8 * (-1) ** (k // 10), 0.0, 0.0])
+        velocity = g.command(t).velocity_mps
+        assert np.linalg.norm(velocity - last) <= DRONE.max_acceleration_mps2 / PARAMS.rate_hz + 1e-9
+        last = velocity
+
+
+def test_the_flight_height_is_returned_to() -> None:
+    low = settled(guard(), 0.0, [0.0, 0.0, 0.8], [0.0, 0.0, 0.0])
+    high = settled(guard(), 0.0, [0.0, 0.0, 1.2], [0.0, 0.0, 0.0])
+    assert low.velocity_mps[2] > 0.0 > high.velocity_mps[2]
+
+
+def test_a_lone_drone_keeps_the_walls_and_the_height_band() -> None:
+    rng = np.random.default_rng(0)
+    params = GuardParams(height_gain_per_s=0.0)
+    g, p = guard(params), np.array([0.0, 0.0, 1.0])
+    wish = rng.normal(size=3)
+    for k in range(3_000):
+        if k % 100 == 0:
+            wish = 2.0 * rng.normal(size=3)
+        t = k / params.rate_hz
+        g.pose(t, p)
+        g.nominal(t, wish)
+        p = p + g.command(t).velocity_mps / params.rate_hz
+        assert ARENA.contains(p[:2])
+        assert ARENA.height_min_m <= p[2] <= ARENA.height_max_m
+
+
+def test_without_a_fresh_nominal_velocity_it_holds_within_0_3_seconds() -> None:
+    g = guard()
+    settled(g, 0.0, [0.0, 0.0, 1.0], [0.3, 0.0, 0.0])
+    last_nominal_s = 29 / PARAMS.rate_hz
+    held_s = None
+    for k in range(30, 60):
+        t = k / PARAMS.rate_hz
+        g.pose(t, [0.0, 0.0, 1.0])
+        command = g.command(t)
+        if held_s is None and command.mode is SafetyMode.NOMINAL_LOST:
+            held_s = t
+    assert held_s is not None
+    assert held_s - last_nominal_s <= 0.3
+    np.testing.assert_allclose(command.velocity_mps, 0.0, atol=1e-9)
+    assert "nominal velocity is" in command.reason
+
+
+def test_holding_still_gives_way_to_a_drone_that_comes_too_close() -> None:
+    g = guard()
+    for k in range(10):
+        t = k / PARAMS.rate_hz
+        g.pose(t, [0.0, 0.0, 1.0])
+        g.neighbour("cf2", t, [0.2, 0.0, 1.0])
+        command = g.command(t)
+    assert command.mode is SafetyMode.NOMINAL_LOST
+    assert command.velocity_mps[0] < -0.1
+
+
+def test_an_old_own_pose_first_stops_the_drone_and_then_lands_it() -> None:
+    g = guard()
+    settled(g, 0.0, [0.0, 0.0, 1.0], [0.5, 0.0, 0.0])
+    last_s = 29 / PARAMS.rate_hz
+    modes = {}
+    for k in range(1, 40):
+        age_s = k / 100.0
+        g.nominal(last_s + age_s, [0.5, 0.0, 0.0])
+        command = g.command(last_s + age_s)
+        modes[age_s] = command.mode
+        if age_s > PARAMS.pose_hold_s:
+            np.testing.assert_array_equal(command.velocity_mps, 0.0)
+    assert modes[0.1] is SafetyMode.PASSED
+    assert modes[0.2] is SafetyMode.NOMINAL_LOST
+    assert modes[0.31] is SafetyMode.POSE_LOST
+    assert "own pose is" in command.reason
+
+
+def test_before_the_first_pose_the_pose_is_lost() -> None:
+    command = guard().command(0.0)
+    assert command.mode is SafetyMode.POSE_LOST
+    assert math.isnan(command.stamp_s)
+    np.testing.assert_array_equal(command.velocity_mps, 0.0)
+
+
+def test_a_recovered_pose_is_flown_by_again() -> None:
+    g = guard()
+    settled(g, 0.0, [0.0, 0.0, 1.0], [0.5, 0.0, 0.0])
+    assert g.command(5.0).mode is SafetyMode.POSE_LOST
+    assert settled(g, 6.0, [0.0, 0.0, 1.0], [0.5, 0.0, 0.0]).mode is SafetyMode.PASSED
+
+
+def test_a_silent_neighbour_grows_and_then_is_avoided_alone_and_at_last_forgotten() -> None:
+    g = guard()
+    g.neighbour("cf2", 0.0, [0.7, 0.0, 1.0])
+    values, modes, count = {}, {}, {}
+    for k in range(0, 1100):
+        t = k / 100.0
+        g.pose(t, [0.0, 0.0, 1.0])
+        g.nominal(t, [0.8, 0.0, 0.0])
+        command = g.command(t)
+        values[t], modes[t], count[t] = command.barrier_min, command.mode, command.neighbours
+    within = [values[k / 100.0] for k in range(30)]
+    assert all(later < now for now, later in pairwise(within))
+    assert len({round(values[k / 100.0], 9) for k in range(40, 1000)}) == 1  # the disc no longer grows
+    assert modes[9.9] is SafetyMode.FILTERED
+    assert count[10.0] == 1
+    assert count[10.1] == 0
+    assert modes[10.9] is SafetyMode.PASSED
+
+
+@pytest.mark.parametrize("bad", [[math.nan, 0.0, 1.0], [0.0, math.inf, 1.0], [0.0, 0.0], "here", [[0.0, 0.0, 1.0]]])
+def test_an_unusable_value_is_refused_by_name_and_changes_nothing(bad: object) -> None:
+    g, same = guard(), guard()
+    for each in (g, same):
+        each.pose(0.0, [0.0, 0.0, 1.0])
+        each.nominal(0.0, [0.5, 0.0, 0.0])
+        each.neighbour("cf2", 0.0, [1.0, 0.0, 1.0])
+    for call in (g.pose, g.nominal, lambda stamp_s, value: g.neighbour("cf2", stamp_s, value)):
+        with pytest.raises((InputError, ValueError)):
+            call(0.01, bad)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(g.command(0.02).velocity_mps, same.command(0.02).velocity_mps)
+
+
+def test_stamps_that_do_not_rise_are_ignored() -> None:
+    g = guard()
+    assert g.pose(1.0, [0.0, 0.0, 1.0])
+    assert not g.pose(1.0, [9.0, 0.0, 1.0])
+    assert not g.pose(0.5, [9.0, 0.0, 1.0])
+    assert g.neighbour("cf2", 1.0, [1.0, 0.0, 1.0])
+    assert not g.neighbour("cf2", 0.9, [0.1, 0.0, 1.0])
+    assert g.command(1.0).distance_min_m == pytest.approx(1.0)
+
+
+def test_a_drone_on_the_ground_below_is_flown_over_and_a_landing_one_is_not() -> None:
+    def over(height_m: float) -> SafetyMode:
+        g = guard()
+        for k in range(30):
+            t = k / PARAMS.rate_hz
+            g.neighbour("cf2", t, [0.35, 0.0, height_m])
+            g.pose(t, [0.0, 0.0, 1.0])
+            g.nominal(t, [0.8, 0.0, 0.0])
+            command = g.command(t)
+        return command.mode
+
+    assert over(0.02) is SafetyMode.PASSED
+    assert over(0.6) is SafetyMode.FILTERED
+
+
+def test_a_jump_of_a_neighbours_position_is_not_taken_for_its_velocity() -> None:
+    g = guard()
+    for k in range(20):
+        t = k / PARAMS.rate_hz
+        g.pose(t, [0.0, 0.0, 1.0])
+        g.nominal(t, [0.0, 0.0, 0.0])
+        g.neighbour("cf2", t, [1.4 if k < 10 else 1.2, 0.0, 1.0])
+        command = g.command(t)
+    np.testing.assert_allclose(command.velocity_mps, 0.0, atol=1e-9)
+
+
+def test_a_drone_that_does_not_cooperate_is_fled_from() -> None:
+    """cf2 charges at cf1 at half its speed, ignoring everything; cf1 alone keeps the distance."""
+    g, own, other = guard(), np.array([0.0, 0.0, 1.0]), np.array([-1.5, 0.05, 1.0])
+    closest_m = math.inf
+    for k in range(300):
+        t = k / PARAMS.rate_hz
+        g.pose(t, own)
+        g.nominal(t, [0.0, 0.0, 0.0])
+        g.neighbour("cf2", t, other)
+        own = own + g.command(t).velocity_mps / PARAMS.rate_hz
+        other = other + np.array([0.4, 0.0, 0.0]) / PARAMS.rate_hz
+        closest_m = min(closest_m, float(np.linalg.norm(own - other)))
+    assert closest_m >= DRONE.safety_distance_m
+
+
+def test_a_configuration_without_guarantee_does_not_start() -> None:
+    with pytest.raises(ConfigError, match="communication_radius"):
+        Guard("cf1", DRONE, Arena(half_extent_m=(2.5, 2.5), communication_radius=0.3), PARAMS)
+
+
+def test_parameters_out_of_order_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"guard\.pose_timeout_s: got 0\.1 s; expected at least pose_hold_s"):
+        build(GuardParams, {"pose_timeout_s": 0.1}, "guard.yaml", "guard")
+
+
+class Vehicle:
+    """A vehicle whose velocity follows the command with a delay and a first-order lag."""
+
+    def __init__(self, position_m: Array, latency_s: float, lag_s: float) -> None:
+        self.position_m, self.velocity_mps = position_m, np.zeros(3)
+        self.latency_s, self.lag_s = latency_s, lag_s
+        self.pending: deque[tuple[float, Array]] = deque()
+        self.command_mps = np.zeros(3)
+
+    def step(self, now_s: float, dt_s: float) -> None:
+        while self.pending and self.pending[0][0] + self.latency_s <= now_s + 1e-9:
+            self.command_mps = self.pending.popleft()[1]
+        weight = 1.0 if self.lag_s == 0.0 else -math.expm1(-dt_s / self.lag_s)
+        self.velocity_mps = self.velocity_mps + weight * (self.command_mps - self.velocity_mps)
+        self.position_m = self.position_m + dt_s * self.velocity_mps
+
+
+@pytest.mark.parametrize(
+    ("seed", "latency_s", "lag_s", "delay_s", "loss"),
+    [(0, 0.0, 0.0, 0.0, 0.0), (1, 0.02, 0.0, 0.1, 0.3), (2, 0.02, 0.1, 0.05, 0.0), (3, 0.02, 0.05, 0.1, 0.5)],
+)
+def test_eight_drones_told_to_meet_in_one_place_never_undercut_the_safety_distance(
+    seed: int, latency_s: float, lag_s: float, delay_s: float, loss: float
+) -> None:
+    """Unsynchronised filters, latency, lag, messages late and lost: the claim of guarantee.py, by simulation."""
+    rng = np.random.default_rng(seed)
+    params = GuardParams(latency_s=max(latency_s, 0.001), velocity_lag_s=lag_s, velocity_error_mps=0.0)
+    names = [f"cf{i}" for i in range(1, 9)]
+    angles = np.arange(8) * 2.0 * np.pi / 8.0 + rng.uniform(-0.1, 0.1, size=8)
+    vehicles = [Vehicle(np.array([1.8 * np.cos(a), 1.8 * np.sin(a), 1.0]), latency_s, lag_s) for a in angles]
+    guards = [Guard(name, DRONE, ARENA, params) for name in names]
+    offset = rng.integers(0, 20, size=8)  # each filter's own phase, in ms
+    messages: deque[tuple[float, int, int, float, Array]] = deque()
+    closest_m, dt_s = math.inf, 0.001
+    target = np.zeros((8, 3))
+    for step in range(6_000):
+        now_s = step * dt_s
+        if step % 1_500 == 0:
+            target[:, :2] = rng.uniform(-0.2, 0.2, size=2)  # all the same place, sometimes another
+        while messages and messages[0][0] <= now_s:
+            _, to, sender, stamp_s, position_m = messages.popleft()
+            guards[to].neighbour(names[sender], stamp_s, position_m)
+        for i, (vehicle, g) in enumerate(zip(vehicles, guards, strict=True)):
+            if (step + offset[i]) % 20 == 0:
+                for to in range(8):
+                    if to != i and rng.random() >= loss:
+                        messages.append((now_s + delay_s, to, i, now_s, vehicle.position_m))
+                g.pose(now_s, vehicle.position_m)
+                g.nominal(now_s, 3.0 * (target[i] - vehicle.position_m) * [1.0, 1.0, 0.0])
+                command = g.command(now_s)
+                vehicle.pending.append((now_s, command.velocity_mps))
+            vehicle.step(now_s, dt_s)
+        closest_m = min(
+            closest_m, min(float(np.linalg.norm(a.position_m - b.position_m)) for a, b in combinations(vehicles, 2))
+        )
+    assert closest_m >= DRONE.safety_distance_m
+    assert closest_m <= 4.0 * DRONE.safety_distance_m  # they did meet: the test can fail
