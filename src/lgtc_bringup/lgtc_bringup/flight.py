@@ -164,6 +164,8 @@ class Flight:
 
     def _failed(self, ended: Exit) -> None:
         """A process ended in mid-flight: tell, and do what the plan says of it."""
+        if ended.code == 0 and not math.isinf(self._land_by_s):
+            return  # it was told to finish, and has
         self._notes.append(f"{ended}")
         if ended.process.on_failure is OnFailure.STOP:
             self._runner.stop()

@@ -14,7 +14,9 @@ from lgtc_bringup.node_kinds import KINDS
 from lgtc_bringup.plan import BAG_DIR, Inputs, Plan, plan
 from lgtc_core import schema
 from lgtc_core.errors import ConfigError
-from lgtc_core.fleet.team import Team, check_model, load_team
+from lgtc_core.fleet.fleet import load_fleet
+from lgtc_core.fleet.scenario import build_scenario, load_scenario
+from lgtc_core.fleet.team import Team, check_model, resolve
 from lgtc_core.mind.card import CARD_FILE, ModelCard, load_card
 
 FLEET = "fleet"
@@ -139,7 +141,7 @@ def node_parameters() -> Mapping[str, Mapping[str, Any]]:
 
 
 def prepare(choice: Choice) -> tuple[Plan, Team, ModelCard]:
-    """Read, cross-check and plan. Writes nothing, except a scenario of another duration into the run folder.
+    """Read, cross-check and plan. Writes nothing.
 
     Raises:
         ConfigError: a file is missing or wrong, the backend is unknown, the run folder holds a flight already.
@@ -149,9 +151,13 @@ def prepare(choice: Choice) -> tuple[Plan, Team, ModelCard]:
     run_dir = Path(choice.run_dir).expanduser().absolute() if choice.run_dir else default_run_dir(scenario_file.stem)
     if (run_dir / BAG_DIR).exists():
         raise ConfigError("run folder", "", f"{run_dir}, which holds a flight already", "a new or empty folder")
+    scenario, files = load_scenario(scenario_file), {}
     if choice.duration_s is not None:
-        scenario_file = _with_duration(scenario_file, choice.duration_s, run_dir)
-    team = load_team(fleet_file, scenario_file)
+        data = _with_duration(schema.load_yaml(scenario_file), choice.duration_s)
+        scenario = build_scenario(data, str(scenario_file))
+        scenario_file = run_dir / scenario_file.name
+        files = {scenario_file: yaml.safe_dump(data, sort_keys=False)}
+    team = resolve(load_fleet(fleet_file), scenario)
     model_dir = model_path(choice.model)
     card = load_card(model_dir)
     check_model(team, card, card.tick_s)
@@ -163,6 +169,7 @@ def prepare(choice: Choice) -> tuple[Plan, Team, ModelCard]:
         record=choice.record,
         command=choice.command,
         node_parameters=node_parameters(),
+        files=files,
     )
     return planned, team, card
 
@@ -181,18 +188,7 @@ def _found(name: str, folder: str, suffix: str, what: str) -> Path:
     raise ConfigError(what, "", repr(name), f"the path of a {suffix} file, or one of {known}")
 
 
-def _with_duration(scenario_file: Path, duration_s: float, run_dir: Path) -> Path:
-    """A copy of the scenario in the run folder that lasts `duration_s`; events after its end are left out."""
-    data = schema.load_yaml(scenario_file)
-    if not isinstance(data, dict):
-        raise ConfigError(str(scenario_file), "", "no mapping", "a scenario file")
-    data["duration_s"] = duration_s
-    events = data.get("events")
-    if isinstance(events, list):
-        data["events"] = [
-            event for event in events if not (isinstance(event, dict) and event.get("at_s", 0) > duration_s)
-        ]
-    run_dir.mkdir(parents=True, exist_ok=True)
-    path = run_dir / scenario_file.name
-    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
-    return path
+def _with_duration(data: dict[str, Any], duration_s: float) -> dict[str, Any]:
+    """Plain data of a valid scenario that lasts `duration_s`; events after its end are left out."""
+    events = [event for event in data.get("events", []) if event["at_s"] <= duration_s]
+    return {**data, "duration_s": duration_s, "events": events}

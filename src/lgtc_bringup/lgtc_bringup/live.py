@@ -21,6 +21,8 @@ from lgtc_bringup.snapshot import ConsumerSnapshot, DroneSnapshot, Snapshot
 
 LINE_EVERY_S = 5.0
 _BAR_WIDTH = 24
+_WIDE = 100
+"""Columns from which on everything is shown."""
 _STYLES = {
     "FLYING": "green",
     "HOLDING": "cyan",
@@ -70,7 +72,7 @@ class LiveView:
     def show(self, snapshot: Snapshot) -> None:
         """Show the team as of now."""
         if self._live is not None:
-            self._live.update(picture(snapshot), refresh=True)
+            self._live.update(picture(snapshot, self._console.width), refresh=True)
             return
         phases = (snapshot.mission, *(drone.phase for drone in snapshot.drones), *snapshot.notes)
         now_s = self._clock()
@@ -83,11 +85,11 @@ class LiveView:
         self._console.print(sentence, soft_wrap=True, highlight=False, markup=False)
 
 
-def picture(snapshot: Snapshot) -> RenderableType:
-    """The whole picture: headline, drones, consumers, notes."""
-    parts: list[RenderableType] = [_headline(snapshot), _drone_table(snapshot)]
+def picture(snapshot: Snapshot, width: int) -> RenderableType:
+    """The whole picture for a terminal of `width` columns: headline, drones, consumers, notes."""
+    parts: list[RenderableType] = [_headline(snapshot), _drone_table(snapshot, width)]
     if snapshot.consumers:
-        parts.append(_consumer_table(snapshot))
+        parts.append(_consumer_table(snapshot, width))
     parts += [Text(note, style="bold red") for note in snapshot.notes]
     return Group(*parts)
 
@@ -121,26 +123,30 @@ def _headline(snapshot: Snapshot) -> RenderableType:
     return text
 
 
-def _drone_table(snapshot: Snapshot) -> Table:
+def _drone_table(snapshot: Snapshot, width: int) -> Table:
+    """One row per drone; where the terminal is narrow, the rightmost columns are left out."""
+    columns: dict[str, Callable[[DroneSnapshot], RenderableType]] = {
+        "drone": lambda drone: drone.name,
+        "phase": lambda drone: _styled(drone.phase or "not heard"),
+        "battery": _battery,
+        "serves": lambda drone: drone.chosen or "-",
+        "filter": lambda drone: _styled(drone.safety or "-"),
+        "nearest": lambda drone: _number(drone.distance_min_m, "m"),
+        "carries": lambda drone: _supply(drone, snapshot.kinds),
+        "why": lambda drone: Text(drone.reason, style="dim", overflow="ellipsis"),
+    }
+    shown = list(columns)[: 8 if width >= _WIDE else 5]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("drone", "phase", "battery", "", "serves", "filter", "nearest", "why"):
-        table.add_column(column, no_wrap=column != "why")
+    for name in shown:
+        table.add_column(name, no_wrap=True)
     for drone in snapshot.drones:
-        table.add_row(
-            drone.name,
-            _styled(drone.phase or "not heard"),
-            _battery(drone),
-            _supply(drone, snapshot.kinds),
-            drone.chosen or "-",
-            _styled(drone.safety or "-"),
-            _number(drone.distance_min_m, "m"),
-            Text(drone.reason, style="dim", overflow="ellipsis"),
-        )
+        table.add_row(*(columns[name](drone) for name in shown))
     return table
 
 
-def _consumer_table(snapshot: Snapshot) -> Table:
+def _consumer_table(snapshot: Snapshot, width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
+    bar_width = _BAR_WIDTH if width >= _WIDE else _BAR_WIDTH // 3
     for column in ("consumer", "kind", "met", "", "served by"):
         table.add_column(column, no_wrap=True)
     for consumer in snapshot.consumers:
@@ -151,7 +157,13 @@ def _consumer_table(snapshot: Snapshot) -> Table:
             table.add_row(
                 consumer.name,
                 kind,
-                Bar(1.0, 0.0, met, width=_BAR_WIDTH, color="green" if met >= 1.0 else "yellow"),
+                Bar(
+                    1.0,
+                    0.0,
+                    met,
+                    width=_BAR_WIDTH if width >= _WIDE else _BAR_WIDTH // 3,
+                    color="green" if met >= 1.0 else "yellow",
+                ),
                 f"{consumer.demanded[index] - consumer.remaining[index]:.2f} / {consumer.demanded[index]:.2f}",
                 " ".join(consumer.servers) or "-",
             )

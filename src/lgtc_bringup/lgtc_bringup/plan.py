@@ -99,6 +99,8 @@ class Plan:
     """ROS parameters per fully qualified node name."""
     environment: Mapping[str, str]
     """Environment of every process, where the user's own does not already say otherwise."""
+    files: Mapping[Path, str]
+    """Further files to write, path to text: inputs that were made for this flight."""
 
     @property
     def params_file(self) -> Path:
@@ -149,10 +151,12 @@ class Plan:
         }
 
     def write(self) -> None:
-        """Write params.yaml and plan.json into the run folder, which is made if need be."""
+        """Write params.yaml, plan.json and `files`; the run folder is made if need be."""
         self.inputs.run_dir.mkdir(parents=True, exist_ok=True)
         params = {node: {"ros__parameters": dict(values)} for node, values in self.parameters.items()}
         self.params_file.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        for path, text in self.files.items():
+            path.write_text(text, encoding="utf-8")
         self.plan_file.write_text(json.dumps(self.as_dict(), indent=2) + "\n", encoding="utf-8")
 
 
@@ -165,6 +169,7 @@ def plan(
     record: bool = True,
     command: str = "",
     node_parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    files: Mapping[Path, str] | None = None,
 ) -> Plan:
     """Place every node of a flight.
 
@@ -176,6 +181,7 @@ def plan(
         record: False leaves the recorder out, and with it bag and report.
         command: what the user typed, for the record.
         node_parameters: values per kind of node that replace the nodes' own defaults (config/nodes/<kind>.yaml).
+        files: further files of this flight, see `Plan.files`.
 
     Raises:
         ConfigError: unknown backend, speed not positive, parameters for a kind that does not exist.
@@ -219,6 +225,7 @@ def plan(
             "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
             "ROS_LOG_DIR": str(inputs.run_dir / "logs" / "ros"),
         },
+        files=files or {},
     )
 
 

@@ -1,12 +1,16 @@
 """A model whose card fits the shipped fleet and scenarios, for tests that look at cards and plans but do not fly."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from lgtc_bringup import inputs
 from lgtc_core.fleet.team import Team, load_team
 from lgtc_core.mind.card import POLICY_FILE, write_card
+
+sys.path.insert(0, str(Path(__file__).parent))  # for bringup_stand_ins, which pytest's importlib mode would not find
 
 
 def write_model(directory: Path, **changes: object) -> Path:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lgtc_bringup.node_kinds import KINDS, kind_of, resolved
 from lgtc_bringup.plan import PARTICIPANTS_KEPT_FREE, PARTICIPANTS_PER_HOST, Inputs, OnFailure, Plan, plan
 from lgtc_core.errors import ConfigError
@@ -100,7 +101,10 @@ def test_parameters_are_there_for_every_node_and_only_the_simulator_is_its_own_c
 
 def test_node_parameters_reach_every_node_of_their_kind_and_no_other(team_of):
     planned = plan_of(team_of(2), node_parameters={"policy": {"rate_hz": 10.0}})
-    assert {node for node, values in planned.parameters.items() if "rate_hz" in values} == {"/cf1/policy", "/cf2/policy"}
+    assert {node for node, values in planned.parameters.items() if "rate_hz" in values} == {
+        "/cf1/policy",
+        "/cf2/policy",
+    }
 
 
 def test_written_parameters_are_what_the_plan_says(team_of, tmp_path):
