@@ -35,7 +35,7 @@ def table(cls: type) -> str:
     meaning.
     """
     lines = ["| key | accepts | default | meaning |", "| --- | --- | --- | --- |"]
-    for field in schema.fields_of(cls):
+    for field in sorted(schema.fields_of(cls), key=lambda field: field.default is not dataclasses.MISSING):
         cells = (f"`{field.name}`", _accepts(field.type, field.bounds), _default(field.default), field.sentence)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
