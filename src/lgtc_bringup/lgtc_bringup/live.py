@@ -157,13 +157,7 @@ def _consumer_table(snapshot: Snapshot, width: int) -> Table:
             table.add_row(
                 consumer.name,
                 kind,
-                Bar(
-                    1.0,
-                    0.0,
-                    met,
-                    width=_BAR_WIDTH if width >= _WIDE else _BAR_WIDTH // 3,
-                    color="green" if met >= 1.0 else "yellow",
-                ),
+                Bar(1.0, 0.0, met, width=bar_width, color="green" if met >= 1.0 else "yellow"),
                 f"{consumer.demanded[index] - consumer.remaining[index]:.2f} / {consumer.demanded[index]:.2f}",
                 " ".join(consumer.servers) or "-",
             )
