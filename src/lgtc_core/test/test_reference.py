@@ -34,7 +34,7 @@ def test_a_table_has_a_row_and_a_sentence_for_every_key(cls: type) -> None:
 
 
 def test_a_mark_that_names_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="lgtc_core.fleet.fleet:Flotte"):
+    with pytest.raises(ConfigError, match=r"lgtc_core\.fleet\.fleet:Flotte"):
         reference.refresh("<!-- keys of lgtc_core.fleet.fleet:Flotte -->\n<!-- end of keys -->", "page.md")
 
 
