@@ -162,7 +162,6 @@ class Mind:
         if last is not None and features.stamp_s <= last.stamp_s:
             return Heard.DUPLICATE if features.sequence == last.sequence else Heard.OLD
         if self._position_m is not None and not self._near(features.position_m, self._position_m):
-            self._inbox.pop(features.drone, None)
             return Heard.TOO_FAR
         self._inbox[features.drone] = features
         return Heard.ACCEPTED
@@ -233,9 +232,7 @@ class Mind:
         seen = layout.seen(p, p_heard, age_ticks)
         return [_Message(features, row) for features, row, use in zip(inbox, seen, usable, strict=True) if use]
 
-    def _observe(
-        self, position_m: Array, supply: Array, demand: DemandView, heard: list[_Message]
-    ) -> Observation:
+    def _observe(self, position_m: Array, supply: Array, demand: DemandView, heard: list[_Message]) -> Observation:
         card = self.model.card
         padded = np.zeros(card.resource_kinds)
         padded[: len(supply)] = supply
