@@ -28,7 +28,7 @@ import numpy.typing as npt
 from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.flight import barrier, guarantee
 from lgtc_core.flight.airframe import Airframe
-from lgtc_core.flight.phases import SafetyMode
+from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode
 from lgtc_core.flight.safety_filter import SafetyFilter, shorten
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
@@ -66,7 +66,7 @@ class GuardParams:
     ] = 1.5
     grounded_height_m: Annotated[
         float, Bounds(0.0, 1.0, "m"), "A drone below this height stands on the ground, motors off"
-    ] = 0.12
+    ] = GROUNDED_HEIGHT_M
     nominal_timeout_s: Annotated[float, _TIMEOUT, "Age at which a nominal velocity is lost: the drone holds"] = 0.25
     pose_hold_s: Annotated[float, _TIMEOUT, "Age of the own pose at which the drone stands still"] = 0.15
     pose_timeout_s: Annotated[float, _TIMEOUT, "Age at which the own pose is lost: the drone lands"] = 0.3

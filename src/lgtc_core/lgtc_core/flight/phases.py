@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+GROUNDED_HEIGHT_M = 0.12
+"""A drone whose centre is lower stands on the ground [m]."""
+
 
 class VehiclePhase(IntEnum):
     """Where a vehicle is between the ground and the ground (VehicleStatus)."""

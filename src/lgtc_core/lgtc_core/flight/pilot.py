@@ -1,0 +1,265 @@
+"""The pilot of one drone: which phase it is in, and what to order its vehicle now.
+
+    GROUNDED -> TAKING_OFF -> HOLDING <-> FLYING -> LANDING -> LANDED
+
+with short cuts from every phase in the air to LANDING, and to FAILED where the vehicle does not do as told.
+
+What lands a drone: the mission (LAND, ABORT, DONE), a silent supervisor, the battery's tier, an operator, a lost own
+pose, a safety filter that stays silent. What only makes it hold: a safe command that is late, a mission that is not
+ACTIVE. A drone that has landed never takes off again in this flight.
+
+Facts of the Crazyflie's firmware that decide the order of things: streamed setpoints outrank the high-level commander
+until `notify_setpoints_stop`, so landing is NOTIFY_STOP and then LAND; 0.5 s without a setpoint it levels out and
+after 2.0 s cuts its motors, so from the end of the take-off until NOTIFY_STOP every call answers STREAM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lgtc_core.flight.guard import SafeCommand
+from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, MissionPhase, SafetyMode, Tier, VehiclePhase
+from lgtc_core.flight.reference import Reference, Setpoint
+from lgtc_core.schema import Bounds
+from lgtc_core.world.arena import Arena
+
+Array = npt.NDArray[np.float64]
+
+_TIME = Bounds(0.0, 600.0, "s")
+
+
+class Action(Enum):
+    """What to order the vehicle."""
+
+    NONE = "none"
+    ARM = "arm"
+    TAKE_OFF = "take_off"
+    STREAM = "stream"
+    """Send the setpoint."""
+    NOTIFY_STOP = "notify_stop"
+    LAND = "land"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotParams:
+    """Parameters of the vehicle adapter."""
+
+    rate_hz: Annotated[float, Bounds(10.0, 500.0, "Hz"), "How often the pilot decides and streams a setpoint"] = 50.0
+    leash_m: Annotated[
+        float, Bounds(0.01, 5.0, "m"), "Largest distance of the position reference from the measured position"
+    ] = 0.3
+    height_tolerance_m: Annotated[
+        float, Bounds(0.01, 1.0, "m"), "This close to the flight height the take-off is complete"
+    ] = 0.1
+    grounded_height_m: Annotated[float, Bounds(0.0, 1.0, "m"), "A drone below this height stands on the ground"] = (
+        GROUNDED_HEIGHT_M
+    )
+    arm_settle_s: Annotated[float, _TIME, "Time between arming and take-off"] = 0.2
+    retry_s: Annotated[float, _TIME, "An order without effect is given again after this"] = 1.0
+    take_off_timeout_s: Annotated[float, _TIME, "A take-off that takes longer ends in landing"] = 15.0
+    land_timeout_s: Annotated[float, _TIME, "A landing that takes longer has failed"] = 20.0
+    touchdown_s: Annotated[float, _TIME, "Time on the ground after which a landing is complete"] = 0.3
+    command_timeout_s: Annotated[float, _TIME, "Age of the safe command at which the drone holds"] = 0.25
+    command_lost_s: Annotated[float, _TIME, "Time without a fresh safe command after which the drone lands"] = 2.0
+    pose_lost_s: Annotated[float, _TIME, "Time without a fresh pose after which the drone lands"] = 0.3
+
+
+class Order(NamedTuple):
+    """What to do now."""
+
+    action: Action
+    setpoint: Setpoint | None
+    """With STREAM."""
+    phase: VehiclePhase
+    reason: str
+    """Why it is in this phase, one sentence; empty: by the mission's order."""
+
+
+class Pilot:
+    """Phases of one drone. Ask `update` at `params.rate_hz`; do what it answers.
+
+    Args:
+        arena: for the flight height.
+        params: times and tolerances.
+    """
+
+    def __init__(self, arena: Arena, params: PilotParams) -> None:
+        self.arena, self.params = arena, params
+        self.phase = VehiclePhase.GROUNDED
+        self.reason = ""
+        self._reference = Reference(params.leash_m)
+        self._requested: str | None = None
+        self._entered_s = 0.0
+        self._last_s: float | None = None
+        self._ordered: tuple[Action, float, float] | None = None  # action, when, height then
+        self._pose_seen_s = 0.0
+        self._command_seen_s = 0.0
+        self._down_since_s: float | None = None
+
+    def land(self, reason: str) -> None:
+        """An operator's order to land; carried out by the next `update`. On the ground: never take off."""
+        self._requested = reason
+
+    def update(
+        self,
+        now_s: float,
+        mission: MissionPhase | None,
+        tier: Tier,
+        position_m: Array | None,
+        command: SafeCommand | None,
+    ) -> Order:
+        """What to order now.
+
+        Args:
+            now_s: time [s].
+            mission: phase of the mission; None: the supervisor is silent.
+            tier: what the battery asks.
+            position_m: measured position (3,), frame "world" [m]; None: no fresh one.
+            command: newest safe command; None: none yet.
+        """
+        dt_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
+        self._last_s = now_s
+        if position_m is not None:
+            self._pose_seen_s = now_s
+        fresh = command if self._is_fresh(now_s, command) else None
+        if fresh is not None:
+            self._command_seen_s = now_s
+        if self.phase is VehiclePhase.GROUNDED:
+            return self._on_ground(now_s, mission, tier, position_m)
+        if self.phase in (VehiclePhase.LANDED, VehiclePhase.FAILED):
+            return self._order(Action.NONE)
+        if self.phase is VehiclePhase.LANDING:
+            return self._landing(now_s, position_m)
+        must_land = self._must_land(now_s, mission, tier, command)
+        if must_land is not None:
+            return self._begin_landing(now_s, must_land)
+        if self.phase is VehiclePhase.TAKING_OFF:
+            return self._taking_off(now_s, position_m)
+        return self._in_the_air(now_s, dt_s, mission, position_m, fresh)
+
+    def _is_fresh(self, now_s: float, command: SafeCommand | None) -> bool:
+        return command is not None and now_s - command.stamp_s <= self.params.command_timeout_s
+
+    def _must_land(
+        self, now_s: float, mission: MissionPhase | None, tier: Tier, command: SafeCommand | None
+    ) -> str | None:
+        """Why a drone in the air must land now: a sentence, '' where the mission says so, None where it need not."""
+        p = self.params
+        if self._requested is not None:
+            return self._requested
+        if tier >= Tier.LAND:
+            return f"battery: {tier.name.lower()}"
+        if mission is None:
+            return "the supervisor is silent"
+        if mission in (MissionPhase.LAND, MissionPhase.ABORT, MissionPhase.DONE):
+            return ""
+        if now_s - self._pose_seen_s > p.pose_lost_s:
+            return f"no pose for {now_s - self._pose_seen_s:.2f} s"
+        if self.phase is VehiclePhase.TAKING_OFF:
+            return None
+        if command is not None and command.mode is SafetyMode.POSE_LOST:
+            return f"pose lost: {command.reason}"
+        if mission is MissionPhase.ACTIVE and now_s - self._command_seen_s > p.command_lost_s:
+            return f"no safe command for {now_s - self._command_seen_s:.1f} s"
+        return None
+
+    def _on_ground(self, now_s: float, mission: MissionPhase | None, tier: Tier, position_m: Array | None) -> Order:
+        if mission is not MissionPhase.TAKE_OFF or position_m is None:
+            return self._order(Action.NONE)
+        if self._requested is not None or tier >= Tier.LAND:
+            self.reason = self._requested or f"not taking off, battery: {tier.name.lower()}"
+            return self._order(Action.NONE)
+        self._enter(now_s, VehiclePhase.TAKING_OFF, "")
+        return self._give(now_s, Action.ARM, float(position_m[2]))
+
+    def _taking_off(self, now_s: float, position_m: Array | None) -> Order:
+        if position_m is None or self._ordered is None:
+            return self._order(Action.NONE)
+        height_m = float(position_m[2])
+        if height_m >= self.arena.flight_height_m - self.params.height_tolerance_m:
+            self._reference.reset(np.array([position_m[0], position_m[1], self.arena.flight_height_m]))
+            self._enter(now_s, VehiclePhase.HOLDING, "")
+            self._command_seen_s = now_s
+            return self._order(Action.STREAM, self._reference.advance(np.zeros(3), 0.0, position_m))
+        if now_s - self._entered_s > self.params.take_off_timeout_s:
+            return self._begin_landing(now_s, f"at {height_m:.2f} m when the take-off should have been complete")
+        action, when_s, then_m = self._ordered
+        if action is Action.ARM and now_s - when_s >= self.params.arm_settle_s:
+            return self._give(now_s, Action.TAKE_OFF, height_m)
+        if action is Action.TAKE_OFF and now_s - when_s >= self.params.retry_s:
+            if height_m - then_m < 0.5 * self.params.height_tolerance_m:
+                return self._give(now_s, Action.ARM, height_m)  # it did not rise: armed and told again
+            self._ordered = (action, now_s, height_m)
+        return self._order(Action.NONE)
+
+    def _in_the_air(
+        self,
+        now_s: float,
+        dt_s: float,
+        mission: MissionPhase | None,
+        position_m: Array | None,
+        fresh: SafeCommand | None,
+    ) -> Order:
+        if self._is_down(now_s, position_m):
+            self._enter(now_s, VehiclePhase.FAILED, "on the ground without an order to land")
+            return self._order(Action.NONE)
+        follows = mission is MissionPhase.ACTIVE and fresh is not None
+        if follows and self.phase is VehiclePhase.HOLDING:
+            self._enter(now_s, VehiclePhase.FLYING, "")
+        elif not follows and self.phase is VehiclePhase.FLYING:
+            late = "the safe command is late" if mission is MissionPhase.ACTIVE else "the mission is not active"
+            self._enter(now_s, VehiclePhase.HOLDING, late)
+        velocity_mps = fresh.velocity_mps if follows and fresh is not None else np.zeros(3)
+        return self._order(Action.STREAM, self._reference.advance(velocity_mps, dt_s, position_m))
+
+    def _begin_landing(self, now_s: float, reason: str) -> Order:
+        streamed = self.phase is not VehiclePhase.TAKING_OFF
+        self._enter(now_s, VehiclePhase.LANDING, reason)
+        self._ordered = None
+        return self._order(Action.NOTIFY_STOP) if streamed else self._landing(now_s, None)
+
+    def _landing(self, now_s: float, position_m: Array | None) -> Order:
+        height_m = np.inf if position_m is None else float(position_m[2])
+        if self._ordered is None:
+            return self._give(now_s, Action.LAND, height_m)
+        if self._is_down(now_s, position_m):
+            self._enter(now_s, VehiclePhase.LANDED, self.reason)
+            return self._order(Action.NONE)
+        if now_s - self._entered_s > self.params.land_timeout_s:
+            if position_m is None:  # the firmware has landed by its own estimate, as far as anybody can know
+                self._enter(now_s, VehiclePhase.LANDED, "landed without pose")
+            else:
+                self._enter(now_s, VehiclePhase.FAILED, f"still at {height_m:.2f} m when it should have landed")
+            return self._order(Action.NONE)
+        _, when_s, then_m = self._ordered
+        if now_s - when_s >= self.params.retry_s:
+            if position_m is not None and then_m - height_m < 0.5 * self.params.height_tolerance_m:
+                self._ordered = None  # it did not sink: both orders again, as either may have been lost
+                return self._order(Action.NOTIFY_STOP)
+            self._ordered = (Action.LAND, now_s, height_m)
+        return self._order(Action.NONE)
+
+    def _is_down(self, now_s: float, position_m: Array | None) -> bool:
+        """Whether the drone has been on the ground for `touchdown_s`."""
+        if position_m is None or position_m[2] >= self.params.grounded_height_m:
+            self._down_since_s = None
+            return False
+        if self._down_since_s is None:
+            self._down_since_s = now_s
+        return now_s - self._down_since_s >= self.params.touchdown_s
+
+    def _enter(self, now_s: float, phase: VehiclePhase, reason: str) -> None:
+        self.phase, self.reason, self._entered_s, self._down_since_s = phase, reason, now_s, None
+
+    def _give(self, now_s: float, action: Action, height_m: float) -> Order:
+        """An order that is remembered, so that it can be given again if it has no effect."""
+        self._ordered = (action, now_s, height_m)
+        return self._order(action)
+
+    def _order(self, action: Action, setpoint: Setpoint | None = None) -> Order:
+        return Order(action, setpoint, self.phase, self.reason)
