@@ -146,14 +146,12 @@ class SupplyAccount:
         for pending in due:
             pending.sent_s = now_s
         repeated = [pending.offer for pending in due]
-        if position_m is None:
+        if position_m is None or not view.consumers:
             return repeated
-        position = np.asarray(position_m, float)
-        here = [
-            consumer
-            for consumer in view.consumers
-            if bool(rules.inside(position[None], consumer.position_m[None], consumer.radius_m)[0, 0])
-        ]
+        d_m = np.stack([consumer.position_m for consumer in view.consumers])
+        radius_m = np.array([consumer.radius_m for consumer in view.consumers])
+        inside = rules.inside(np.asarray(position_m, float)[None], d_m, radius_m)[0]
+        here = (consumer for consumer, is_here in zip(view.consumers, inside, strict=True) if is_here)
         return repeated + [offer for consumer in here for offer in self._new_offers(now_s, consumer, view)]
 
     def settle(self, request_id: str, amount: float) -> None:
