@@ -2,11 +2,11 @@
 
 import os
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from launch import LaunchDescription
 from lgtc_bringup.inputs import LAUNCH_ARGUMENTS, choice_of_texts, prepare
 from lgtc_bringup.plan import OnFailure
 from lgtc_bringup.runner import environment_of
