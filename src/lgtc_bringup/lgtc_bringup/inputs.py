@@ -127,15 +127,15 @@ def node_parameters() -> Mapping[str, Mapping[str, Any]]:
     """Values of config/nodes/<kind>.yaml by kind of node; the nodes themselves check names, types and ranges.
 
     Raises:
-        ConfigError: a file for a kind that does not exist, or not a flat mapping.
+        ConfigError: a file for a kind that does not exist, or without names.
     """
     result = {}
     for path in sorted((home() / "config" / "nodes").glob("*.yaml")):
         if path.stem not in KINDS:
             raise ConfigError(str(path), "", "parameters of an unknown kind of node", f"one of {', '.join(KINDS)}")
         data = schema.load_yaml(path) or {}
-        if not isinstance(data, Mapping) or any(isinstance(value, Mapping) for value in data.values()):
-            raise ConfigError(str(path), "", "nested data", "a flat mapping of parameter names to values")
+        if not isinstance(data, Mapping):
+            raise ConfigError(str(path), "", "no mapping", "parameters by name, groups as nested mappings")
         result[path.stem] = dict(data)
     return result
 

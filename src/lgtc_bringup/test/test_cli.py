@@ -180,6 +180,10 @@ def test_node_parameters_of_an_unknown_kind_are_refused(tmp_path, monkeypatch):
     assert inputs.node_parameters() == {}
     (tmp_path / "config" / "nodes" / "policy.yaml").write_text("margin_m: 1.0\n")
     assert inputs.node_parameters() == {"policy": {"margin_m": 1.0}}
+    (tmp_path / "config" / "nodes" / "vehicle.yaml").write_text("- a list\n")
+    with pytest.raises(ConfigError, match=r"vehicle\.yaml"):
+        inputs.node_parameters()
+    (tmp_path / "config" / "nodes" / "vehicle.yaml").unlink()
     (tmp_path / "config" / "nodes" / "polisy.yaml").write_text("margin_m: 1.0\n")
     with pytest.raises(ConfigError, match="polisy"):
         inputs.node_parameters()
