@@ -1,1 +1,1 @@
-"""The closed loop in parts, shared by the ROS nodes and the offline simulator: what a drone decides, carries and flies."""
+"""The closed loop in parts, shared by ROS nodes and offline simulator: what a drone decides, carries and flies."""

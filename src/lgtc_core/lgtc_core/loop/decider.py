@@ -1,0 +1,115 @@
+"""When a drone's mind decides, and on what: pose, supply, demand and neighbours in, a decision per tick out.
+
+It decides while
+
+    the mission is ACTIVE  and  the vehicle is HOLDING or FLYING  and  the battery's tier is OK or WARN
+    and  the own pose is fresh  and  supply and demand have been heard
+
+When one of the first three ends, its recurrent state and inbox are forgotten; a pose that is late only skips ticks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from lgtc_core.demand.view import DemandView
+from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
+from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
+from lgtc_core.mind.policy import Decision, Features, Heard, Mind
+from lgtc_core.schema import Bounds
+from lgtc_core.wire import MissionReport, Pose, Resources, VehicleReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeciderParams:
+    """How a policy node treats what it hears."""
+
+    pose_lifetime_s: Annotated[
+        float, Bounds(0.05, 10.0, "s"), "Age of the own pose above which no decision is made"
+    ] = 0.2
+
+
+class Decider:
+    """Policy of one drone, without ROS.
+
+    Args:
+        mind: the recurrent policy.
+        neighbourhood: whose features to listen to.
+    """
+
+    def __init__(
+        self, mind: Mind, params: DeciderParams | None = None, neighbourhood: NeighbourhoodParams | None = None
+    ) -> None:
+        self.mind = mind
+        self.params = params or DeciderParams()
+        self.neighbourhood = Neighbourhood(mind.drone, mind.arena.radius_m, neighbourhood)
+        self._pose: Pose | None = None
+        self._resources: Resources | None = None
+        self._demand: DemandView | None = None
+        self._mission: MissionPhase | None = None
+        self._vehicle: VehiclePhase | None = None
+        self._switched_on = False
+
+    def pose(self, pose: Pose) -> None:
+        """Own pose."""
+        self._pose = pose
+        self.neighbourhood.moved(pose.position_m)
+
+    def resources(self, resources: Resources) -> None:
+        """What the drone carries, and its battery's tier."""
+        self._resources = resources
+
+    def demand(self, view: DemandView) -> None:
+        """What is asked for."""
+        self._demand = view
+
+    def mission(self, report: MissionReport) -> None:
+        """What the team is to do."""
+        self._mission = report.phase
+
+    def vehicle(self, report: VehicleReport) -> None:
+        """Where the vehicle is between the ground and the ground."""
+        self._vehicle = report.phase
+
+    def features(self, features: Features) -> Heard:
+        """A neighbour's message.
+
+        Raises:
+            ContractError, InputError: see `Mind.hear`.
+        """
+        return self.mind.hear(features)
+
+    def presence(self, now_s: float) -> Sighting | None:
+        """The own "I am here"; None while the position is not known."""
+        if self._pose is None:
+            return None
+        return Sighting(self.mind.drone, now_s, self._pose.position_m)
+
+    @property
+    def pose_stamp_s(self) -> float:
+        """Stamp of the pose that the last decision used [s]."""
+        assert self._pose is not None, "no decision without a pose"
+        return self._pose.stamp_s
+
+    def tick(self, now_s: float) -> Decision | None:
+        """The decision at `now_s`, or None while there is nothing to decide.
+
+        Raises:
+            ContractError, InputError: see `Mind.decide`.
+        """
+        resources = self._resources
+        on = (
+            self._mission is MissionPhase.ACTIVE
+            and self._vehicle in (VehiclePhase.HOLDING, VehiclePhase.FLYING)
+            and resources is not None
+            and resources.tier <= Tier.WARN
+        )
+        if self._switched_on and not on:
+            self.mind.reset()
+        self._switched_on = on
+        if not on or resources is None or self._demand is None or self._pose is None:
+            return None
+        if now_s - self._pose.stamp_s > self.params.pose_lifetime_s:
+            return None
+        return self.mind.decide(now_s, self._pose.position_m[:2], resources.supply, self._demand)

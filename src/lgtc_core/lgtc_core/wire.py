@@ -1,0 +1,459 @@
+"""How core values travel in messages, said once: for the nodes, for the offline loop's bag, for whoever reads one.
+
+    x_to_wire(value)    plain values by field name, for `lgtc_nodes.conversions.to_ros` and
+                        `lgtc_analysis.messages.build`: a Header is its stamp in seconds (frame "world"), a Point or
+                        Vector3 three numbers, a message a mapping
+    x_from_wire(message)  the core value; reads rclpy's and rosbags' messages alike, by their attributes
+
+Units and frames are those of lgtc_interfaces. What arrives with a number that must be finite and is not, or with
+arrays of different lengths, raises InputError and goes no further.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lgtc_core.demand.consumer import ConsumerSpec
+from lgtc_core.demand.view import ConsumerView, DemandView
+from lgtc_core.errors import InputError
+from lgtc_core.flight.guard import SafeCommand
+from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
+from lgtc_core.flight.reference import Setpoint
+from lgtc_core.loop.neighbourhood import Sighting
+
+if TYPE_CHECKING:
+    from lgtc_core.mind.policy import Decision, Features
+
+Array = npt.NDArray[np.float64]
+Wire = dict[str, Any]
+E = TypeVar("E", bound=IntEnum)
+
+NS_PER_S = 1_000_000_000
+UNKNOWN_M = np.full(3, np.nan)
+"""A position that is not known."""
+
+
+class Pose(NamedTuple):
+    """Where a drone was."""
+
+    stamp_s: float
+    position_m: Array  # (3,) world frame
+
+
+class Velocity(NamedTuple):
+    """A velocity asked for."""
+
+    stamp_s: float
+    velocity_mps: Array  # (3,) world frame
+
+
+class BatteryReading(NamedTuple):
+    """What a vehicle says about its battery."""
+
+    stamp_s: float
+    voltage_v: float  # NaN: unknown
+    state_of_charge: float  # 0 empty .. 1 full; NaN: unknown
+
+
+class Resources(NamedTuple):
+    """What a drone carries and what its battery asks for (lgtc_interfaces/ResourceState)."""
+
+    stamp_s: float
+    kinds: tuple[str, ...]
+    supply: Array  # (r,)
+    position_m: Array  # (3,) world frame; NaN: unknown
+    serving: bool
+    voltage_v: float  # NaN: unknown
+    state_of_charge: float  # NaN: unknown
+    time_left_s: float  # NaN: unknown
+    tier: Tier
+    reason: str
+
+
+class VehicleReport(NamedTuple):
+    """Where a vehicle is between the ground and the ground (lgtc_interfaces/VehicleStatus)."""
+
+    stamp_s: float
+    phase: VehiclePhase
+    reason: str
+    reference_m: Array  # (3,) position reference streamed, world frame; NaN: none
+    setpoint_age_s: float  # NaN: none streamed
+
+
+class MissionReport(NamedTuple):
+    """What the team is to do, and the supervisor's heartbeat (lgtc_interfaces/MissionState)."""
+
+    stamp_s: float
+    phase: MissionPhase
+    elapsed_s: float
+    reason: str
+
+
+def split_stamp(stamp_s: float) -> tuple[int, int]:
+    """(seconds, nanoseconds) of a time, rounded to the nanosecond."""
+    return divmod(round(stamp_s * NS_PER_S), NS_PER_S)
+
+
+def stamp_from_wire(message: Any) -> float:
+    """Header stamp in seconds.
+
+    At today's wall time a float keeps it to 0.24 us, in simulated time to the nanosecond.
+    """
+    stamp = message.header.stamp
+    return (int(stamp.sec) * NS_PER_S + int(stamp.nanosec)) / NS_PER_S
+
+
+def pose_to_wire(pose: Pose) -> Wire:
+    """geometry_msgs/PoseStamped; yaw is not used and 0."""
+    return {"header": pose.stamp_s, "pose": {"position": pose.position_m, "orientation": {"w": 1.0}}}
+
+
+def pose_from_wire(message: Any) -> Pose:
+    """Pose of a PoseStamped.
+
+    Raises:
+        InputError: position not finite.
+    """
+    return Pose(stamp_from_wire(message), _finite(_vector(message.pose.position), "pose.position", "m"))
+
+
+def velocity_to_wire(velocity: Velocity) -> Wire:
+    """geometry_msgs/TwistStamped; angular rates are not used and 0."""
+    return {"header": velocity.stamp_s, "twist": {"linear": velocity.velocity_mps}}
+
+
+def velocity_from_wire(message: Any) -> Velocity:
+    """Velocity of a TwistStamped.
+
+    Raises:
+        InputError: velocity not finite.
+    """
+    return Velocity(stamp_from_wire(message), _finite(_vector(message.twist.linear), "twist.linear", "m/s"))
+
+
+def battery_to_wire(battery: BatteryReading) -> Wire:
+    """sensor_msgs/BatteryState; what is not measured is NaN, as that message wants it."""
+    unknown = dict.fromkeys(("temperature", "current", "charge", "capacity", "design_capacity"), math.nan)
+    return {
+        "header": battery.stamp_s,
+        **unknown,
+        "voltage": battery.voltage_v,
+        "percentage": battery.state_of_charge,
+        "present": True,
+    }
+
+
+def battery_from_wire(message: Any) -> BatteryReading:
+    """Battery of a BatteryState.
+
+    Raises:
+        InputError: a state of charge outside 0 .. 1, or a voltage that is negative or infinite; NaN is unknown.
+    """
+    voltage_v, charge = float(message.voltage), float(message.percentage)
+    if not (math.isnan(voltage_v) or 0.0 <= voltage_v < math.inf):
+        raise InputError("battery.voltage", f"{voltage_v:g} V", "at least 0 V, or NaN for unknown")
+    if not (math.isnan(charge) or 0.0 <= charge <= 1.0):
+        raise InputError("battery.percentage", f"{charge:g}", "between 0 and 1, or NaN for unknown")
+    return BatteryReading(stamp_from_wire(message), voltage_v, charge)
+
+
+def features_to_wire(features: Features) -> Wire:
+    """lgtc_interfaces/AgentFeatures."""
+    return {
+        "header": features.stamp_s,
+        "sequence": features.sequence,
+        "position": (*features.position_m, 0.0),
+        "contract": features.contract,
+        "data": features.data,
+    }
+
+
+def features_from_wire(message: Any, drone: str) -> Features:
+    """Features of `drone`, whom the topic names. Width, contract and numbers are checked by `Mind.hear`."""
+    from lgtc_core.mind.policy import Features  # here, as only who has a policy shall load onnxruntime (30 MB)
+
+    return Features(
+        drone=drone,
+        sequence=int(message.sequence),
+        stamp_s=stamp_from_wire(message),
+        position_m=_vector(message.position)[:2],
+        contract=str(message.contract),
+        data=np.asarray(message.data, np.float32),
+    )
+
+
+def decision_to_wire(decision: Decision, pose_stamp_s: float) -> Wire:
+    """lgtc_interfaces/PolicyState of a decision made on the pose of `pose_stamp_s`."""
+    return {
+        "header": pose_stamp_s,
+        "sequence": decision.features.sequence,
+        "action": decision.action,
+        "consumers": decision.consumers,
+        "assignment": decision.assignment,
+        "chosen": decision.chosen,
+        "state": decision.state,
+        "neighbours_heard": decision.neighbours_heard,
+        "oldest_message_age_s": decision.oldest_message_age_s,
+        "step_time_s": decision.step_time_s,
+    }
+
+
+def safety_to_wire(command: SafeCommand) -> Wire:
+    """lgtc_interfaces/SafetyStatus."""
+    return {
+        "header": command.stamp_s,
+        "mode": command.mode,
+        "reason": command.reason,
+        "barrier_min": command.barrier_min,
+        "distance_min_m": command.distance_min_m,
+        "correction_mps": command.correction_mps,
+        "solve_time_s": command.solve_time_s,
+        "neighbours": command.neighbours,
+        "neighbour_age_max_s": command.neighbour_age_max_s,
+    }
+
+
+def safety_from_wire(message: Any, velocity: Velocity) -> SafeCommand:
+    """Safe command of a SafetyStatus and the velocity that was published with it, under the same stamp.
+
+    Raises:
+        InputError: unknown mode.
+    """
+    return SafeCommand(
+        stamp_s=velocity.stamp_s,
+        velocity_mps=velocity.velocity_mps,
+        mode=_member(SafetyMode, message.mode, "safety.mode"),
+        reason=str(message.reason),
+        barrier_min=float(message.barrier_min),
+        distance_min_m=float(message.distance_min_m),
+        correction_mps=float(message.correction_mps),
+        solve_time_s=float(message.solve_time_s),
+        neighbours=int(message.neighbours),
+        neighbour_age_max_s=float(message.neighbour_age_max_s),
+    )
+
+
+def resources_to_wire(resources: Resources) -> Wire:
+    """lgtc_interfaces/ResourceState."""
+    return {
+        "header": resources.stamp_s,
+        "kinds": resources.kinds,
+        "supply": resources.supply,
+        "position": resources.position_m,
+        "serving": resources.serving,
+        "battery_voltage_v": resources.voltage_v,
+        "state_of_charge": resources.state_of_charge,
+        "time_left_s": resources.time_left_s,
+        "tier": resources.tier,
+        "reason": resources.reason,
+    }
+
+
+def resources_from_wire(message: Any) -> Resources:
+    """Resources of a ResourceState.
+
+    Raises:
+        InputError: as many supplies as kinds are missing, a supply negative or not finite, or an unknown tier.
+    """
+    kinds, supply = tuple(map(str, message.kinds)), np.asarray(message.supply, float)
+    if len(supply) != len(kinds) or not (np.isfinite(supply) & (supply >= 0.0)).all():
+        raise InputError("resources.supply", str(supply.tolist()), f"{len(kinds)} finite numbers, at least 0")
+    return Resources(
+        stamp_s=stamp_from_wire(message),
+        kinds=kinds,
+        supply=supply,
+        position_m=_vector(message.position),
+        serving=bool(message.serving),
+        voltage_v=float(message.battery_voltage_v),
+        state_of_charge=float(message.state_of_charge),
+        time_left_s=float(message.time_left_s),
+        tier=_member(Tier, message.tier, "resources.tier"),
+        reason=str(message.reason),
+    )
+
+
+def vehicle_to_wire(report: VehicleReport) -> Wire:
+    """lgtc_interfaces/VehicleStatus."""
+    return {
+        "header": report.stamp_s,
+        "phase": report.phase,
+        "reason": report.reason,
+        "reference": report.reference_m,
+        "setpoint_age_s": report.setpoint_age_s,
+    }
+
+
+def vehicle_from_wire(message: Any) -> VehicleReport:
+    """Report of a VehicleStatus.
+
+    Raises:
+        InputError: unknown phase.
+    """
+    return VehicleReport(
+        stamp_s=stamp_from_wire(message),
+        phase=_member(VehiclePhase, message.phase, "vehicle.phase"),
+        reason=str(message.reason),
+        reference_m=_vector(message.reference),
+        setpoint_age_s=float(message.setpoint_age_s),
+    )
+
+
+def mission_to_wire(report: MissionReport) -> Wire:
+    """lgtc_interfaces/MissionState."""
+    return {
+        "header": report.stamp_s,
+        "phase": report.phase,
+        "elapsed_s": report.elapsed_s,
+        "reason": report.reason,
+    }
+
+
+def mission_from_wire(message: Any) -> MissionReport:
+    """Report of a MissionState.
+
+    Raises:
+        InputError: unknown phase.
+    """
+    phase = _member(MissionPhase, message.phase, "mission.phase")
+    return MissionReport(stamp_from_wire(message), phase, float(message.elapsed_s), str(message.reason))
+
+
+def presence_to_wire(sighting: Sighting) -> Wire:
+    """lgtc_interfaces/Presence."""
+    return {"header": sighting.stamp_s, "drone": sighting.drone, "position": sighting.position_m}
+
+
+def presence_from_wire(message: Any) -> Sighting:
+    """Sighting of a Presence.
+
+    Raises:
+        InputError: position not finite.
+    """
+    position_m = _finite(_vector(message.position), f"presence of {message.drone}", "m")
+    return Sighting(str(message.drone), stamp_from_wire(message), position_m)
+
+
+def setpoint_to_wire(setpoint: Setpoint, stamp_s: float) -> Wire:
+    """nav_msgs/Odometry: position and velocity reference, both in the world frame."""
+    return {
+        "header": stamp_s,
+        "pose": {"pose": {"position": setpoint.position_m, "orientation": {"w": 1.0}}},
+        "twist": {"twist": {"linear": setpoint.velocity_mps}},
+    }
+
+
+def setpoint_from_wire(message: Any) -> Setpoint:
+    """Setpoint of an Odometry.
+
+    Raises:
+        InputError: position or velocity not finite.
+    """
+    return Setpoint(
+        _finite(_vector(message.pose.pose.position), "setpoint.pose", "m"),
+        _finite(_vector(message.twist.twist.linear), "setpoint.twist", "m/s"),
+    )
+
+
+def demand_to_wire(view: DemandView, stamp_s: float) -> Wire:
+    """lgtc_interfaces/Demand."""
+    return {
+        "header": stamp_s,
+        "revision": view.revision,
+        "kinds": view.kinds,
+        "consumers": [consumer_to_wire(consumer) for consumer in view.consumers],
+    }
+
+
+def demand_from_wire(message: Any) -> DemandView:
+    """View of a Demand.
+
+    Raises:
+        InputError: a consumer with arrays of another length than the kinds, or with numbers that are not finite.
+    """
+    kinds = tuple(map(str, message.kinds))
+    consumers = tuple(consumer_from_wire(consumer, len(kinds)) for consumer in message.consumers)
+    return DemandView(int(message.revision), kinds, tuple(sorted(consumers, key=lambda consumer: consumer.slot)))
+
+
+def consumer_to_wire(consumer: ConsumerView) -> Wire:
+    """lgtc_interfaces/ConsumerDemand."""
+    return {
+        "name": consumer.name,
+        "slot": consumer.slot,
+        "position": (*consumer.position_m, 0.0),
+        "radius_m": consumer.radius_m,
+        "demanded": consumer.demanded,
+        "remaining": consumer.remaining,
+        "depletion": consumer.depletion,
+        "servers": consumer.servers,
+    }
+
+
+def consumer_from_wire(message: Any, kinds: int) -> ConsumerView:
+    """Consumer of a ConsumerDemand with arrays of `kinds` entries.
+
+    Raises:
+        InputError: arrays of another length, or numbers that are not finite.
+    """
+    what = f"demand of {message.name}"
+    demanded, remaining = np.asarray(message.demanded, float), np.asarray(message.remaining, float)
+    depletion = np.frombuffer(bytes(message.depletion), np.uint8).astype(np.int64)
+    if not len(demanded) == len(remaining) == len(depletion) == kinds:
+        raise InputError(
+            what, f"{len(demanded)}, {len(remaining)} and {len(depletion)} entries", f"{kinds} of each, one per kind"
+        )
+    return ConsumerView(
+        name=str(message.name),
+        slot=int(message.slot),
+        position_m=_finite(_vector(message.position), f"{what}: position", "m")[:2],
+        radius_m=float(message.radius_m),
+        demanded=_finite(demanded, f"{what}: demanded", "in units of the kinds"),
+        remaining=_finite(remaining, f"{what}: remaining", "in units of the kinds"),
+        depletion=depletion,
+        servers=tuple(map(str, message.servers)),
+    )
+
+
+def consumer_spec_to_wire(consumer: ConsumerSpec) -> Wire:
+    """lgtc_interfaces/ConsumerDemand of a request to edit: as it is to be, nothing about what is served."""
+    return {
+        "name": consumer.name,
+        "position": (*consumer.position_m, 0.0),
+        "radius_m": consumer.radius_m,
+        "demanded": consumer.demanded,
+        "depletion": consumer.depletion,
+    }
+
+
+def consumer_spec_from_wire(message: Any) -> ConsumerSpec:
+    """Consumer of a request to edit, as it came: the demand book says what is wrong with it."""
+    return ConsumerSpec(
+        name=str(message.name),
+        position_m=(float(message.position.x), float(message.position.y)),
+        radius_m=float(message.radius_m),
+        demanded=tuple(map(float, message.demanded)),
+        depletion=tuple(map(int, message.depletion)),
+    )
+
+
+def _vector(point: Any) -> Array:
+    """(3,) of a Point or Vector3."""
+    return np.array((point.x, point.y, point.z), float)
+
+
+def _finite(values: Array, what: str, unit: str) -> Array:
+    if not np.isfinite(values).all():
+        raise InputError(what, str(values.tolist()), f"finite numbers [{unit}]; check the sender")
+    return values
+
+
+def _member(kind: type[E], value: Any, what: str) -> E:
+    try:
+        return kind(int(value))
+    except ValueError:
+        raise InputError(what, str(value), f"one of {', '.join(f'{m.value} {m.name}' for m in kind)}") from None
