@@ -3,12 +3,12 @@
 | what happened | the process ends |
 | --- | --- |
 | the mission is DONE | after `linger_s` |
-| first SIGINT or SIGTERM, or the parent process is gone | with the last duty of its nodes, at the latest after `grace_s` |
+| first SIGINT or SIGTERM, or the parent is gone | with the last duty of its nodes, at the latest after `grace_s` |
 | second signal | now |
 | /mission never heard for `start_s`, or silent for `silence_s` | with the last duty, at the latest after `grace_s` |
 
-A node's duty is what must not be dropped in the air: the vehicle adapter has one until its drone is down, the supervisor
-until the mission is DONE, the recorder as long as messages come in.
+A node's duty is what must not be dropped in the air: the vehicle adapter has one until its drone is down, the
+supervisor until the mission is DONE, the recorder as long as messages come in.
 """
 
 from __future__ import annotations

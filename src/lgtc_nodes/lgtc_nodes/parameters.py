@@ -1,7 +1,8 @@
 """ROS parameters from schema dataclasses: type, default, range and sentence with unit stand once, in the dataclass.
 
-A nested dataclass becomes a group with dots (``filter.margin_m``). Parameters are read-only: a flight is flown with the values
-that it was checked with. What the file says for this node and nobody declared is an error, as a typo would be silently ignored.
+A nested dataclass becomes a group with dots (``filter.margin_m``). Parameters are read-only: a flight is flown with
+the values that it was checked with. What the file says for this node and nobody declared is an error, as a typo would
+be silently ignored.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def declare(node: Node, cls: type[T]) -> T:
     """Declare every field of `cls` as a read-only parameter of `node`, and return the validated values.
 
     Raises:
-        ConfigError: a value of the wrong type or out of bounds, or an override that is no parameter of this node. The error
-            names the node where a file would stand.
+        ConfigError: a value of the wrong type or out of bounds, or an override that is no parameter of this node. The
+            error names the node where a file would stand.
     """
     source = node.get_fully_qualified_name()
     overrides = {name: parameter.value for name, parameter in node._parameter_overrides.items()}

@@ -1,0 +1,130 @@
+"""One process, several nodes: ``host --node policy:cf1 --node resource_monitor:cf1 --ros-args --params-file FILE``.
+
+Which nodes share a process is the plan's business; nodes do not know. The host spins them on one executor, ends when
+the lifeline says so, and answers SIGINT and SIGTERM: the first asks for an orderly end (drones land), the second ends
+at once. Exit codes: 0 an end that was asked for, 2 a configuration that is refused (one sentence on stderr), 1 a
+fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from lgtc_core.errors import LgtcError
+from lgtc_nodes.lifeline import Cause, Lifeline
+from lgtc_nodes.node import SwarmNode
+
+SPIN_S = 0.1
+"""Longest wait in the executor: the time within which a signal is noticed."""
+LOOK_S = 0.05
+"""The lifeline is looked at this often."""
+PARENT_VARIABLE = "LGTC_PARENT_PID"
+"""Environment variable by which a runner says whose end ends this process; without it, whoever started it."""
+
+TEAM_KINDS = ("demand_server", "supervisor", "recorder", "simulator")
+DRONE_KINDS = ("policy", "resource_monitor", "safety_filter", "vehicle")
+"""Each is a module of this package with a function ``create(drone, lifeline) -> SwarmNode``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the nodes until they are done; returns the exit code."""
+    arguments = list(sys.argv if argv is None else ["host", *argv])
+    parent_pid = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
+    lifeline = Lifeline(time.monotonic(), parent_pid)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: lifeline.signal())
+    placed = _placed(remove_ros_args(arguments)[1:])
+    # rclpy's own handlers would end the executor under a flying drone.
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    nodes: list[SwarmNode[Any]] = []
+    try:
+        for kind, drone in placed:
+            nodes.append(_factory(kind)(drone, lifeline))
+        _spin(nodes, lifeline)
+    except LgtcError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except ExternalShutdownException:
+        return 0
+    finally:
+        for node in nodes:
+            node.close()
+        if rclpy.ok():
+            rclpy.shutdown()
+    return 0
+
+
+def _placed(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """(kind, drone) of every node asked for; the drone is empty for nodes of the team. Exits with 2 on nonsense."""
+    parser = argparse.ArgumentParser(prog="host", description="Runs nodes of the swarm in one process.")
+    parser.add_argument(
+        "--node",
+        action="append",
+        required=True,
+        metavar="KIND[:DRONE]",
+        help=f"one of {', '.join(TEAM_KINDS)}, or one of {', '.join(DRONE_KINDS)} with its drone",
+    )
+    result = []
+    for word in parser.parse_args(arguments).node:
+        kind, _, drone = word.partition(":")
+        if kind not in (DRONE_KINDS if drone else TEAM_KINDS):
+            expected = f"{', '.join(TEAM_KINDS)}, or {', '.join(f'{kind}:DRONE' for kind in DRONE_KINDS)}"
+            parser.error(f"--node: got {word}; expected {expected}")
+        result.append((kind, drone))
+    return result
+
+
+def _factory(kind: str) -> Callable[[str, Lifeline], SwarmNode[Any]]:
+    """Imported only when asked for: a demand server needs no onnxruntime."""
+    create: Callable[[str, Lifeline], SwarmNode[Any]] = import_module(f"lgtc_nodes.{kind}").create
+    return create
+
+
+def _executor() -> Any:
+    """Rclpy's events executor, 2 to 10 times cheaper than the one that waits on sets, where this rclpy has it."""
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline) -> None:
+    """Spin until the lifeline ends it."""
+    executor = _executor()
+    for node in nodes:
+        executor.add_node(node)
+    told: Cause | None = None
+    look_s = 0.0
+    while rclpy.ok():
+        # Always with a timeout: without one, the events executor of Jazzy does not return.
+        executor.spin_once(timeout_sec=SPIN_S)
+        now_s = time.monotonic()
+        if now_s < look_s:
+            continue
+        look_s = now_s + LOOK_S
+        cause = lifeline.update(now_s)
+        if cause is not told:
+            told = cause
+            if cause is not None and cause is not Cause.DONE:
+                nodes[0].get_logger().info(f"ending: {cause.value}")
+                for node in nodes:
+                    node.on_stop()
+        if lifeline.over(now_s, any(node.has_duty() for node in nodes)):
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""What every node of the swarm has: team, parameters, topics by name, refusals told and survived, a lifeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+
+from lgtc_core import topics, wire
+from lgtc_core.errors import InputError, LgtcError
+from lgtc_core.fleet.team import DroneSpec, Team, load_team
+from lgtc_core.flight.phases import MissionPhase
+from lgtc_nodes.conversions import to_ros
+from lgtc_nodes.lifeline import Lifeline
+from lgtc_nodes.parameters import declare
+from lgtc_nodes.qos import STREAMS
+
+TELL_EVERY_S = 5.0
+"""A refusal that repeats is logged this often per topic."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeParams:
+    """Parameters of every node."""
+
+    fleet_file: Annotated[str, "Fleet file: who can fly"]
+    scenario_file: Annotated[str, "Scenario file: what is asked for, who flies"]
+
+
+P = TypeVar("P", bound=NodeParams)
+
+
+class SwarmNode(Node, Generic[P]):
+    """Base of all nodes: named by its kind, in the namespace of its drone.
+
+    Subscribes:
+        /mission (MissionState): what the team is to do, and the supervisor's heartbeat.
+
+    Args:
+        kind: name of the node.
+        drone: its drone; empty for a node of the team.
+        params: schema dataclass of its parameters.
+        lifeline: of the process; hears every /mission.
+
+    Raises:
+        ConfigError: a parameter, the fleet or the scenario is wrong, or the drone is not in the team.
+    """
+
+    def __init__(self, kind: str, drone: str, params: type[P], lifeline: Lifeline) -> None:
+        super().__init__(kind, namespace=drone)
+        self.params: P = declare(self, params)
+        self.team: Team = load_team(self.params.fleet_file, self.params.scenario_file)
+        self.drone = drone
+        self.lifeline = lifeline
+        self._told_s: dict[str, float] = {}
+        self.hear(topics.MISSION, wire.mission_from_wire, self._mission)
+
+    @property
+    def spec(self) -> DroneSpec:
+        """The drone that the node belongs to.
+
+        Raises:
+            InputError: not in the team.
+        """
+        return self.team.drone(self.drone)
+
+    def now_s(self) -> float:
+        """ROS time [s]."""
+        return float(self.get_clock().now().nanoseconds) / wire.NS_PER_S
+
+    def on_mission(self, report: wire.MissionReport) -> None:
+        """A /mission came in."""
+
+    def on_stop(self) -> None:
+        """The process was asked to end, or is an orphan: bring down what is in the air."""
+
+    def has_duty(self) -> bool:
+        """True while the process must not end in an orderly way, as something would fall or be lost."""
+        return False
+
+    def close(self) -> None:
+        """Last call before the process ends."""
+
+    def speak(self, topic: str, *, of: str | None = None) -> Callable[[wire.Wire], None]:
+        """Publisher of plain values on a topic of `lgtc_core.topics`; `of` a drone, else relative to this node."""
+        kind, qos = STREAMS[topic]
+        publisher = self.create_publisher(kind, topic if of is None else topics.of_drone(of, topic), qos)
+        return lambda values: publisher.publish(to_ros(kind, values))
+
+    def hear(
+        self, topic: str, convert: Callable[[Any], Any], take: Callable[[Any], object], *, of: str | None = None
+    ) -> Subscription:
+        """Subscribe to a topic of `lgtc_core.topics`; `of` another drone, else relative to this node.
+
+        What `convert` or `take` refuses is told in the log, at most every `TELL_EVERY_S`, and otherwise dropped.
+        """
+        kind, qos = STREAMS[topic]
+        name = topic if of is None else topics.of_drone(of, topic)
+
+        def receive(message: Any) -> None:
+            self.guarded(name, lambda: take(convert(message)))
+
+        return self.create_subscription(kind, name, receive, qos)
+
+    def guarded(self, what: str, action: Callable[[], object]) -> None:
+        """Run `action`; an error that this project raises on purpose becomes a sentence in the log."""
+        try:
+            action()
+        except LgtcError as error:
+            self.tell(what, f"{error}; dropped")
+
+    def tell(self, what: str, sentence: str) -> None:
+        """Warn, at most every `TELL_EVERY_S` about the same thing."""
+        now_s = self.now_s()
+        if not 0.0 <= now_s - self._told_s.get(what, -TELL_EVERY_S) < TELL_EVERY_S:
+            self._told_s[what] = now_s
+            self.get_logger().warning(f"{what}: {sentence}")
+
+    def every(self, period_s: float, action: Callable[[float], object]) -> None:
+        """Call `action` with the ROS time every `period_s` of ROS time."""
+        self.create_timer(period_s, lambda: self.guarded("timer", lambda: action(self.now_s())))
+
+    def serve(self, service: str, kind: Any, answer: Callable[[Any], Mapping[str, Any]]) -> None:
+        """Offer a service.
+
+        `answer` gives the response's fields; what it refuses by an error is answered with the sentence.
+        """
+        names = kind.Response.get_fields_and_field_types()
+        flag = "accepted" if "accepted" in names else "success"
+
+        def respond(request: Any, response: Any) -> Any:
+            try:
+                return to_ros(kind.Response, answer(request))
+            except InputError as error:
+                return to_ros(kind.Response, {flag: False, "message": str(error)})
+
+        self.create_service(kind, service, respond)
+
+    def _mission(self, report: wire.MissionReport) -> None:
+        self.lifeline.heard(time.monotonic(), report.phase is MissionPhase.DONE)
+        self.on_mission(report)

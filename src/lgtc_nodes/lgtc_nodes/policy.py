@@ -1,0 +1,98 @@
+"""The policy of one drone as a ROS node: hears, decides at the model's tick, says where to fly and what it thinks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Annotated
+
+import numpy as np
+
+from lgtc_core import topics, wire
+from lgtc_core.fleet.team import check_model
+from lgtc_core.loop.decider import Decider, DeciderParams
+from lgtc_core.loop.neighbourhood import NeighbourhoodParams
+from lgtc_core.mind.policy import Mind, PolicyModel
+from lgtc_core.schema import Bounds
+from lgtc_nodes.lifeline import Lifeline
+from lgtc_nodes.near import NearSubscriptions
+from lgtc_nodes.node import NodeParams, SwarmNode
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyParams(NodeParams):
+    """Parameters of the policy node."""
+
+    model_dir: Annotated[str, "Folder of the exported model"]
+    presence_period_s: Annotated[float, Bounds(0.05, 10.0, "s"), "Time between two roll calls on /presence"] = 0.5
+    decider: DeciderParams = field(default_factory=DeciderParams)
+    neighbourhood: NeighbourhoodParams = field(default_factory=NeighbourhoodParams)
+
+
+class PolicyNode(SwarmNode[PolicyParams]):
+    """Decides for one drone, at the tick of its model.
+
+    Subscribes:
+        pose (PoseStamped): own, from the vehicle.
+        resources (ResourceState): what it carries, and its battery's tier.
+        vehicle (VehicleStatus): it decides only in the air.
+        /demand (Demand): what is asked for.
+        /presence (Presence): who is near.
+        /<other>/features (AgentFeatures): of near team-mates only.
+        /mission (MissionState): it decides only while ACTIVE.
+
+    Publishes:
+        velocity_nominal (TwistStamped): where to fly; the stamp is that of the pose that was used.
+        features (AgentFeatures): to the neighbours.
+        policy_state (PolicyState): what was decided and why, for the recorder.
+        /presence (Presence): "I am here"; also the sign that this node is up.
+    """
+
+    def __init__(self, drone: str, lifeline: Lifeline) -> None:
+        super().__init__("policy", drone, PolicyParams, lifeline)
+        model = _model(self.params.model_dir)
+        check_model(self.team, model.card, model.card.tick_s)
+        mind = Mind(model, self.team.arena, drone, self.spec.max_speed_mps)
+        self.decider = Decider(mind, self.params.decider, self.params.neighbourhood)
+        self._say_velocity = self.speak(topics.VELOCITY_NOMINAL)
+        self._say_features = self.speak(topics.FEATURES)
+        self._say_state = self.speak(topics.POLICY_STATE)
+        self._say_presence = self.speak(topics.PRESENCE)
+        self.hear(topics.POSE, wire.pose_from_wire, self.decider.pose)
+        self.hear(topics.RESOURCES, wire.resources_from_wire, self.decider.resources)
+        self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.decider.vehicle)
+        self.hear(topics.DEMAND, wire.demand_from_wire, self.decider.demand)
+        self.hear(topics.PRESENCE, wire.presence_from_wire, self.decider.neighbourhood.sighted)
+        self._near = NearSubscriptions(
+            self, topics.FEATURES, lambda name: partial(wire.features_from_wire, drone=name), self.decider.features
+        )
+        self.every(model.card.tick_s, self._tick)
+        self.every(self.params.presence_period_s, self._roll_call)
+
+    def on_mission(self, report: wire.MissionReport) -> None:
+        """What the team is to do."""
+        self.decider.mission(report)
+
+    def _tick(self, now_s: float) -> None:
+        decision = self.decider.tick(now_s)
+        if decision is None:
+            return
+        pose_stamp_s = self.decider.pose_stamp_s
+        self._say_velocity(wire.velocity_to_wire(wire.Velocity(pose_stamp_s, np.append(decision.velocity_mps, 0.0))))
+        self._say_features(wire.features_to_wire(decision.features))
+        self._say_state(wire.decision_to_wire(decision, pose_stamp_s))
+
+    def _roll_call(self, now_s: float) -> None:
+        self._near.follow(self.decider.neighbourhood.update(now_s))
+        presence = self.decider.presence(now_s)
+        if presence is not None:
+            self._say_presence(wire.presence_to_wire(presence))
+
+
+@lru_cache(maxsize=4)
+def _model(directory: str) -> PolicyModel:
+    """One network for all minds of a process."""
+    return PolicyModel(directory)
+
+
+create = PolicyNode

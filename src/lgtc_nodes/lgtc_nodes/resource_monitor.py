@@ -1,0 +1,103 @@
+"""The resource monitor of one drone as a ROS node: battery in, resource state out, deliveries to the demand server."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from rclpy.task import Future
+
+from lgtc_core import topics, wire
+from lgtc_core.demand.account import Offer
+from lgtc_core.loop.carrier import Carrier, CarrierParams
+from lgtc_core.schema import Bounds
+from lgtc_interfaces.srv import Deliver as RosDeliver
+from lgtc_interfaces.srv import SetSupply as RosSetSupply
+from lgtc_nodes.conversions import to_ros
+from lgtc_nodes.lifeline import Lifeline
+from lgtc_nodes.node import NodeParams, SwarmNode
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceMonitorParams(NodeParams):
+    """Parameters of the resource monitor."""
+
+    period_s: Annotated[float, Bounds(0.02, 1.0, "s"), "Time between two resource states"] = 0.1
+    carrier: CarrierParams = field(default_factory=CarrierParams)
+
+
+class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
+    """Knows what one drone carries.
+
+    Subscribes:
+        pose (PoseStamped): own, from the vehicle.
+        battery (BatteryState): from the vehicle.
+        vehicle (VehicleStatus): supplies count only in the air.
+        /demand (Demand): what is asked for.
+        /mission (MissionState): supplies count only while ACTIVE.
+
+    Publishes:
+        resources (ResourceState): steadily, and at once after a change by hand.
+
+    Serves:
+        set_supply (SetSupply): sets by hand what is carried of one kind.
+
+    Asks:
+        /demand/deliver (Deliver): repeated with the same request id until answered.
+    """
+
+    def __init__(self, drone: str, lifeline: Lifeline) -> None:
+        super().__init__("resource_monitor", drone, ResourceMonitorParams, lifeline)
+        # Not the time: in simulation every flight begins at 0, and a request id is to be unique for ever.
+        self.carrier = Carrier(self.spec, self.team.kinds, secrets.token_hex(6), self.params.carrier)
+        self._say = self.speak(topics.RESOURCES)
+        self._asked: dict[str, Future] = {}
+        self._deliver = self.create_client(RosDeliver, topics.DELIVER)
+        self.hear(topics.POSE, wire.pose_from_wire, self.carrier.pose)
+        self.hear(topics.BATTERY, wire.battery_from_wire, self.carrier.battery)
+        self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.carrier.vehicle)
+        self.hear(topics.DEMAND, wire.demand_from_wire, self.carrier.demand)
+        self.serve(topics.SET_SUPPLY, RosSetSupply, self._set_supply)
+        self.every(self.params.period_s, self._tick)
+
+    def on_mission(self, report: wire.MissionReport) -> None:
+        """What the team is to do."""
+        self.carrier.mission(report)
+
+    def _tick(self, now_s: float) -> None:
+        carried = self.carrier.tick(now_s)
+        self._say(wire.resources_to_wire(carried.resources))
+        for offer in carried.offers:
+            self._offer(offer)
+
+    def _set_supply(self, request: Any) -> wire.Wire:
+        answer = self.carrier.set_supply(request.kind, request.amount)
+        self.get_logger().info(f"supply of {request.kind} set by hand: {answer.message or f'now {answer.amount:g}'}")
+        self._tick(self.now_s())
+        return answer._asdict()
+
+    def _offer(self, offer: Offer) -> None:
+        """Send a delivery request; one that was sent before and not answered is given up, its answer may be lost."""
+        earlier = self._asked.pop(offer.request_id, None)
+        if earlier is not None:
+            self._deliver.remove_pending_request(earlier)
+        request = {
+            "request_id": offer.request_id,
+            "drone": self.drone,
+            "consumer": offer.consumer,
+            "kind": offer.kind,
+            "offered": offer.amount,
+        }
+        future = self._asked[offer.request_id] = self._deliver.call_async(to_ros(RosDeliver.Request, request))
+        future.add_done_callback(lambda done: self.guarded(topics.DELIVER, lambda: self._answered(offer,
+        done.result())))
+
+    def _answered(self, offer: Offer, answer: Any) -> None:
+        self._asked.pop(offer.request_id, None)
+        self.carrier.settle(offer.request_id, answer.amount if answer.accepted else 0.0)
+        if not answer.accepted:
+            self.tell(topics.DELIVER, answer.message)
+
+
+create = ResourceMonitorNode

@@ -1,0 +1,83 @@
+"""The safety filter of one drone as a ROS node: every pose is answered by one safe velocity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from lgtc_core import topics, wire
+from lgtc_core.flight.guard import Guard, GuardParams
+from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
+from lgtc_core.schema import Bounds
+from lgtc_nodes.lifeline import Lifeline
+from lgtc_nodes.near import NearSubscriptions
+from lgtc_nodes.node import NodeParams, SwarmNode
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyFilterParams(NodeParams):
+    """Parameters of the safety filter node."""
+
+    watchdog_s: Annotated[
+        float, Bounds(0.01, 0.2, "s"), "Without a pose, a command is made this often, so that the silence is told"
+    ] = 0.05
+    guard: GuardParams = field(default_factory=GuardParams)
+    neighbourhood: NeighbourhoodParams = field(default_factory=NeighbourhoodParams)
+
+
+class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
+    """Keeps one drone away from the others, from the walls and from the floor.
+
+    Subscribes:
+        pose (PoseStamped): own, from the vehicle; each is answered at once.
+        velocity_nominal (TwistStamped): where the policy wants to fly.
+        /<other>/pose (PoseStamped): of near team-mates only.
+        /presence (Presence): who is near.
+        /mission (MissionState): heartbeat only.
+
+    Publishes:
+        velocity_safe (TwistStamped): stamped with the pose that it answers.
+        safety (SafetyStatus): what the filter did and why, with the same stamp.
+    """
+
+    def __init__(self, drone: str, lifeline: Lifeline) -> None:
+        super().__init__("safety_filter", drone, SafetyFilterParams, lifeline)
+        others = {other.name: other for other in self.team.drones if other.name != drone}
+        self.guard = Guard(drone, self.spec, self.team.arena, self.params.guard, others)
+        self.neighbourhood = Neighbourhood(drone, self.team.arena.radius_m, self.params.neighbourhood)
+        self._commanded_s: float | None = None
+        self._say_velocity = self.speak(topics.VELOCITY_SAFE)
+        self._say_safety = self.speak(topics.SAFETY)
+        self.hear(topics.POSE, wire.pose_from_wire, self._pose)
+        self.hear(topics.VELOCITY_NOMINAL, wire.velocity_from_wire, lambda nominal: self.guard.nominal(*nominal))
+        self.hear(topics.PRESENCE, wire.presence_from_wire, self._sighted)
+        self._near = NearSubscriptions(self, topics.POSE, _pose_of, lambda named: self.guard.neighbour(*named))
+        self.every(self.params.watchdog_s, self._watch)
+
+    def _pose(self, pose: wire.Pose) -> None:
+        self.neighbourhood.moved(pose.position_m)
+        if self.guard.pose(*pose):
+            self._command(self.now_s())
+
+    def _sighted(self, sighting: Sighting) -> None:
+        self.neighbourhood.sighted(sighting)
+        self._near.follow(self.neighbourhood.update(self.now_s()))
+
+    def _watch(self, now_s: float) -> None:
+        if self._commanded_s is not None and now_s - self._commanded_s >= self.params.watchdog_s:
+            self._command(now_s)
+
+    def _command(self, now_s: float) -> None:
+        self._commanded_s = now_s
+        command = self.guard.command(now_s)
+        self._say_velocity(wire.velocity_to_wire(wire.Velocity(command.stamp_s, command.velocity_mps)))
+        self._say_safety(wire.safety_to_wire(command))
+
+
+def _pose_of(name: str) -> Callable[[Any], tuple[str, float, Any]]:
+    """Converter of another drone's PoseStamped to the guard's (name, stamp, position)."""
+    return lambda message: (name, *wire.pose_from_wire(message))
+
+
+create = SafetyFilterNode

@@ -1,0 +1,112 @@
+"""The embedded simulator as a ROS node: the drones' topics and services, and the clock of everybody."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from rclpy.clock import Clock, ClockType
+from std_srvs.srv import Empty as RosEmpty
+from std_srvs.srv import SetBool as RosSetBool
+from std_srvs.srv import Trigger as RosTrigger
+
+from lgtc_core import topics, wire
+from lgtc_core.flight.reference import Setpoint
+from lgtc_core.schema import Bounds
+from lgtc_nodes.lifeline import Lifeline
+from lgtc_nodes.node import NodeParams, SwarmNode
+from lgtc_sim.world import World, WorldParams
+
+BEHIND_S = 0.2
+"""When the machine cannot keep up, this much is made up for; what is beyond is given up, and time runs slower."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatorParams(NodeParams):
+    """Parameters of the simulator."""
+
+    speed: Annotated[float, Bounds(0.01, 100.0), "Simulated seconds per second that it aims at"] = 1.0
+    world: WorldParams = field(default_factory=WorldParams)
+
+
+class SimulatorNode(SwarmNode[SimulatorParams]):
+    """Stands for the drones. It is the clock, so it alone looks at the wall's: to pace itself. It waits for nobody.
+
+    Subscribes:
+        /<drone>/setpoint (Odometry): streamed position and velocity references.
+        /mission (MissionState): heartbeat only.
+
+    Publishes:
+        /clock (Clock): simulated time, every step.
+        /<drone>/pose (PoseStamped), /<drone>/battery (BatteryState): what the sensors say.
+
+    Serves, as crazyswarm2 does:
+        /<drone>/arm (SetBool), /<drone>/takeoff, /<drone>/land, /<drone>/notify_setpoints_stop (Trigger).
+        /all/emergency (Empty): motors off, everywhere, at once.
+    """
+
+    def __init__(self, drone: str, lifeline: Lifeline) -> None:
+        super().__init__("simulator", drone, SimulatorParams, lifeline)
+        self.world = World(self.team, self.params.world)
+        vehicles, height_m = self.world.vehicles, self.team.arena.flight_height_m
+        self._say_clock = self.speak(topics.CLOCK)
+        self._say_pose = {name: self.speak(topics.POSE, of=name) for name in self.team.names}
+        self._say_battery = {name: self.speak(topics.BATTERY, of=name) for name in self.team.names}
+        for name in self.team.names:
+            self.hear(topics.SETPOINT, wire.setpoint_from_wire, lambda at, name=name: self._setpoint(name, at), of=name)
+            self._serve(name, topics.ARM, RosSetBool, lambda request, name=name: vehicles.arm(name, request.data))
+            self._serve(name, topics.TAKEOFF, RosTrigger, lambda _, name=name: vehicles.takeoff(name, height_m))
+            self._serve(name, topics.LAND, RosTrigger, lambda _, name=name: vehicles.land(name))
+            self._serve(
+                name,
+                topics.NOTIFY_SETPOINTS_STOP,
+                RosTrigger,
+                lambda _, name=name: vehicles.notify_setpoints_stop(name),
+            )
+        self.create_service(RosEmpty, topics.EMERGENCY, self._emergency)
+        self._begun_s = time.monotonic()
+        self.create_timer(
+            self.params.world.dt_s / self.params.speed, self._advance, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def has_duty(self) -> bool:
+        """True while a drone is in the air: without its simulator it would hang there."""
+        return bool(self.world.airborne.any())
+
+    def _advance(self) -> None:
+        """Make the steps that are due by the wall's clock."""
+        speed, dt_s = self.params.speed, self.params.world.dt_s
+        now_s = time.monotonic()
+        behind_s = (now_s - self._begun_s) * speed - self.world.now_s
+        if behind_s > BEHIND_S:
+            self._begun_s += (behind_s - BEHIND_S) / speed
+            behind_s = BEHIND_S
+        for _ in range(int(behind_s / dt_s)):
+            self._step()
+
+    def _step(self) -> None:
+        self.world.step()
+        self._say_clock({"clock": self.world.now_s})
+        for name, pose in self.world.poses().items():
+            self._say_pose[name](wire.pose_to_wire(pose))
+        for name, battery in self.world.batteries().items():
+            self._say_battery[name](wire.battery_to_wire(battery))
+
+    def _setpoint(self, name: str, setpoint: Setpoint) -> None:
+        self.world.vehicles.setpoint(name, self.world.now_s, setpoint.position_m, setpoint.velocity_mps)
+
+    def _serve(self, name: str, service: str, kind: Any, command: Any) -> None:
+        def answer(request: Any) -> wire.Wire:
+            ack = command(request)
+            return {"success": ack.accepted, "message": ack.message}
+
+        self.serve(topics.of_drone(name, service), kind, answer)
+
+    def _emergency(self, _: Any, response: Any) -> Any:
+        self.get_logger().error("emergency: all motors off")
+        self.world.vehicles.emergency()
+        return response
+
+
+create = SimulatorNode

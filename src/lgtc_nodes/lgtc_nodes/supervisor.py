@@ -1,0 +1,141 @@
+"""The mission supervisor as a ROS node: takes off, lets policies fly, makes the scenario's events happen, lands all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from rclpy.client import Client
+from std_srvs.srv import Trigger as RosTrigger
+
+from lgtc_core import topics, wire
+from lgtc_core.demand.view import DemandView
+from lgtc_core.flight.mission import DueEvent, Mission, MissionParams, Request
+from lgtc_core.flight.phases import MissionPhase, VehiclePhase
+from lgtc_core.loop.neighbourhood import Sighting
+from lgtc_core.schema import Bounds
+from lgtc_interfaces.srv import EditConsumer as RosEditConsumer
+from lgtc_interfaces.srv import SetSupply as RosSetSupply
+from lgtc_nodes.conversions import to_ros
+from lgtc_nodes.lifeline import Lifeline
+from lgtc_nodes.node import NodeParams, SwarmNode
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisorParams(NodeParams):
+    """Parameters of the supervisor."""
+
+    vehicle_lifetime_s: Annotated[
+        float, Bounds(0.2, 60.0, "s"), "Silence of a vehicle after which it counts as lost"
+    ] = 2.0
+    mission: MissionParams = field(default_factory=MissionParams)
+
+
+class SupervisorNode(SwarmNode[SupervisorParams]):
+    """Decides what the whole team is to do.
+
+    Subscribes:
+        /<drone>/vehicle (VehicleStatus): of every drone.
+        /presence (Presence): a drone is ready only when its policy is up.
+        /demand (Demand): the mission may end when all is met; events may ask who serves.
+
+    Publishes:
+        /mission (MissionState): the phase, and the heartbeat by which the others know that the supervisor lives.
+
+    Serves:
+        /mission/land (Trigger): end the mission, all land.
+        /mission/abort (Trigger): all land now.
+
+    Asks:
+        /<drone>/set_supply (SetSupply), /demand/edit_consumer (EditConsumer): the scenario's events.
+    """
+
+    def __init__(self, drone: str, lifeline: Lifeline) -> None:
+        super().__init__("supervisor", drone, SupervisorParams, lifeline)
+        self.mission = Mission(self.team, self.params.mission)
+        self._phase = MissionPhase.STANDBY
+        self._request: Request | None = None
+        self._demand: DemandView | None = None
+        self._vehicles: dict[str, wire.VehicleReport] = {}
+        self._present: set[str] = set()
+        self._say = self.speak(topics.MISSION)
+        self._edit = self.create_client(RosEditConsumer, topics.EDIT_CONSUMER)
+        self._set_supply = {
+            name: self.create_client(RosSetSupply, topics.of_drone(name, topics.SET_SUPPLY)) for name in self.team.names
+        }
+        for name in self.team.names:
+            self.hear(
+                topics.VEHICLE,
+                wire.vehicle_from_wire,
+                lambda report, name=name: self._vehicles.update({name: report}),
+                of=name,
+            )
+        self.hear(topics.PRESENCE, wire.presence_from_wire, self._sighted)
+        self.hear(topics.DEMAND, wire.demand_from_wire, self._demanded)
+        self.serve(topics.MISSION_LAND, RosTrigger, lambda _: self._asked(Request.LAND))
+        self.serve(topics.MISSION_ABORT, RosTrigger, lambda _: self._asked(Request.ABORT))
+        self.every(1.0 / self.params.mission.rate_hz, self._tick)
+
+    def on_stop(self) -> None:
+        """Asked to end: land all first."""
+        self._asked(Request.LAND)
+
+    def has_duty(self) -> bool:
+        """True until the mission is done."""
+        return self._phase is not MissionPhase.DONE
+
+    def _tick(self, now_s: float) -> None:
+        order = self.mission.update(now_s, self._phases(now_s), self._demand, self._request, self._present)
+        self._request = None
+        if order.phase is not self._phase:
+            self.get_logger().info(f"{order.phase.name} {order.reason}")
+        self._phase = order.phase
+        self._say(wire.mission_to_wire(wire.MissionReport(now_s, order.phase, order.elapsed_s, order.reason)))
+        for due in order.events:
+            self._happen(due)
+
+    def _phases(self, now_s: float) -> dict[str, VehiclePhase | None]:
+        """Phase of every drone; None: not heard, or not any more."""
+        phases: dict[str, VehiclePhase | None] = dict.fromkeys(self.team.names)
+        for name, report in self._vehicles.items():
+            if now_s - report.stamp_s <= self.params.vehicle_lifetime_s:
+                phases[name] = report.phase
+        return phases
+
+    def _happen(self, due: DueEvent) -> None:
+        """Make one event of the scenario happen."""
+        if due.event.edit is not None:
+            edit = due.event.edit
+            values = {"operation": edit.operation, "consumer": wire.consumer_spec_to_wire(edit.consumer)}
+            self._ask(self._edit, RosEditConsumer, values, f"{edit.operation.name.lower()} {edit.consumer.name}")
+        if due.event.set_supply is not None and due.drone is not None:
+            change = due.event.set_supply
+            values = {"kind": change.kind, "amount": change.amount}
+            what = f"{change.kind} of {due.drone} to {change.amount:g}"
+            self._ask(self._set_supply[due.drone], RosSetSupply, values, what)
+
+    def _ask(self, client: Client, kind: Any, values: wire.Wire, what: str) -> None:
+        """Send an event's request, and log what came of it."""
+
+        def told(done: Any) -> None:
+            answer = done.result()
+            log = self.get_logger()
+            log.info(f"event: {what}") if answer.accepted else log.warning(f"event: {what}: {answer.message}")
+
+        if not client.service_is_ready():
+            self.tell(what, f"nobody serves {client.srv_name}; the event does not happen")
+            return
+        client.call_async(to_ros(kind.Request, values)).add_done_callback(told)
+
+    def _asked(self, request: Request) -> wire.Wire:
+        self._request = request if self._request is not Request.ABORT else self._request
+        return {"success": True, "message": f"{request.name} from {self._phase.name}"}
+
+    def _sighted(self, sighting: Sighting) -> None:
+        self._present.add(sighting.drone)
+
+    def _demanded(self, view: DemandView) -> None:
+        self._demand = view
+
+
+create = SupervisorNode

@@ -1,0 +1,215 @@
+"""A real team of node processes in a domain of its own, watched by a node of the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+import yaml
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from lgtc_core import topics, wire
+from lgtc_core.flight.phases import MissionPhase, VehiclePhase
+from lgtc_nodes.conversions import to_ros
+from lgtc_nodes.qos import STREAMS
+
+FLEET = {
+    "kinds": ["battery"],
+    "arena": {"half_extent_m": [2.5, 2.5], "flight_height_m": 0.5},
+    "all": {"max_speed_mps": 1.0},
+    "types": {"crazyflie": {}},
+    "drones": {"cf1": {"start_m": [-0.6, 0.0]}, "cf2": {"start_m": [0.6, 0.0]}},
+}
+SCENARIO = {
+    "title": "Two drones, two places, a short flight",
+    "consumers": {
+        "west": {"position_m": [-1.4, 0.0], "demand": {"battery": {"amount": 0.5, "depletion": "zero_depletion"}}},
+        "east": {"position_m": [1.4, 0.0], "demand": {"battery": {"amount": 0.5, "depletion": "zero_depletion"}}},
+    },
+    "duration_s": 6.0,
+}
+MINDS, WINGS = ("policy", "resource_monitor"), ("safety_filter", "vehicle")
+
+
+class Swarm:
+    """Processes of a team, and what a bystander hears of it.
+
+    Args:
+        folder: for files and logs.
+        model_dir: the model that decides.
+        domain: DDS domain of the team; of nobody else.
+        speed: simulated seconds per second.
+        scenario: keys that replace those of `SCENARIO`.
+    """
+
+    def __init__(
+        self, folder: Path, model_dir: Path, domain: int, speed: float = 2.0, scenario: dict[str, Any] | None = None
+    ) -> None:
+        self.folder, self.domain = folder, domain
+        self.drones = tuple(FLEET["drones"])
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._write("fleet.yaml", FLEET)
+        self._write("scenario.yaml", SCENARIO | (scenario or {}))
+        common = {
+            "use_sim_time": True,
+            "fleet_file": str(folder / "fleet.yaml"),
+            "scenario_file": str(folder / "scenario.yaml"),
+        }
+        own: dict[str, dict[str, Any]] = {
+            "/simulator": {"use_sim_time": False, "speed": speed},
+            "/recorder": {"run_dir": str(folder), "model_dir": str(model_dir)},
+            "/demand_server": {},
+            "/supervisor": {},
+        }
+        for drone in self.drones:
+            own |= {f"/{drone}/{kind}": {} for kind in (*MINDS, *WINGS)}
+            own[f"/{drone}/policy"] = {"model_dir": str(model_dir)}
+        self._write("params.yaml", {node: {"ros__parameters": common | values} for node, values in own.items()})
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = Node("bystander", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.phases: dict[str, list[VehiclePhase]] = {drone: [] for drone in self.drones}
+        self.missions: list[wire.MissionReport] = []
+        self.heights_m: dict[str, float] = {}
+        self.demand: Any = None
+        self.watch(topics.MISSION, lambda message: self.missions.append(wire.mission_from_wire(message)))
+        self.watch(topics.DEMAND, lambda message: setattr(self, "demand", wire.demand_from_wire(message)))
+        for drone in self.drones:
+            self.watch(topics.VEHICLE, lambda message, drone=drone: self._phase(drone, message), drone)
+            self.watch(topics.POSE, lambda message, drone=drone: self._pose(drone, message), drone)
+
+    def start(self, *kinds: str, drones: tuple[str, ...] | None = None) -> None:
+        """Start processes by name: a team node's kind, `minds`, `wings` (one process per drone each)."""
+        for kind in kinds:
+            if kind not in ("minds", "wings"):
+                self._start(kind, [kind])
+                continue
+            for drone in drones or self.drones:
+                nodes = MINDS if kind == "minds" else WINGS
+                self._start(f"{kind}-{drone}", [f"{node}:{drone}" for node in nodes])
+
+    def start_all(self) -> None:
+        """The whole team, as a flight has it."""
+        self.start("recorder", "simulator", "demand_server", "wings", "minds", "supervisor")
+
+    def wait(self, what: str, true: Callable[[], bool], timeout_s: float = 25.0) -> None:
+        """Spin until `true`, or fail with the logs."""
+        end_s = time.monotonic() + timeout_s
+        while not true():
+            self.executor.spin_once(timeout_sec=0.05)
+            if time.monotonic() > end_s:
+                pytest.fail(f"not within {timeout_s:g} s: {what}\n{self.logs()}")
+
+    def wait_phase(self, phase: VehiclePhase, timeout_s: float = 25.0) -> None:
+        """Wait until every drone is in `phase`."""
+        self.wait(f"all {phase.name}", lambda: all(p and p[-1] is phase for p in self.phases.values()), timeout_s)
+
+    def wait_mission(self, phase: MissionPhase, timeout_s: float = 25.0) -> None:
+        """Wait until the mission is in `phase`."""
+        self.wait(f"mission {phase.name}", lambda: bool(self.missions) and self.missions[-1].phase is phase, timeout_s)
+
+    def wait_ended(self, timeout_s: float = 25.0) -> dict[str, int | None]:
+        """Wait until every process has ended; exit codes by name."""
+        self.wait("every process ended", lambda: all(p.poll() is not None for p in self.processes.values()), timeout_s)
+        return {name: process.returncode for name, process in self.processes.items()}
+
+    def signal_all(self, number: int = signal.SIGINT) -> None:
+        """What Ctrl-C in a terminal does."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(number)
+
+    def say(self, topic: str, values: wire.Wire, drone: str | None = None) -> Callable[[], None]:
+        """A publisher of one fixed message, to be called again and again."""
+        kind, qos = STREAMS[topic]
+        name = topic if drone is None else topics.of_drone(drone, topic)
+        publisher = self.node.create_publisher(kind, name, qos)
+        message = to_ros(kind, values)
+        return lambda: publisher.publish(message)
+
+    def call(self, kind: Any, service: str, values: wire.Wire, timeout_s: float = 10.0) -> Any:
+        """Answer of a service."""
+        client = self.node.create_client(kind, service)
+        self.wait(f"{service} is there", client.service_is_ready, timeout_s)
+        future = client.call_async(to_ros(kind.Request, values))
+        self.wait(f"{service} answers", future.done, timeout_s)
+        return future.result()
+
+    def watch(self, topic: str, take: Callable[[Any], object], drone: str | None = None) -> None:
+        """Listen to a topic."""
+        kind, qos = STREAMS[topic]
+        self.node.create_subscription(kind, topic if drone is None else topics.of_drone(drone, topic), take, qos)
+
+    def logs(self) -> str:
+        """Last lines of every process."""
+        parts = []
+        for name, process in self.processes.items():
+            text = (self.folder / f"{name}.log").read_text(errors="replace")
+            parts.append(f"--- {name} (exit code {process.poll()})\n" + "\n".join(text.splitlines()[-15:]))
+        return "\n".join(parts)
+
+    def log(self, name: str) -> str:
+        """Log of one process."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def close(self) -> None:
+        """End everything, whatever state it is in."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def _start(self, name: str, nodes: list[str]) -> None:
+        command = [sys.executable, "-m", "lgtc_nodes.host"]
+        command += [word for node in nodes for word in ("--node", node)]
+        command += ["--ros-args", "--params-file", str(self.folder / "params.yaml")]
+        environment = os.environ | {
+            "ROS_DOMAIN_ID": str(self.domain),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "ROS_LOG_DIR": str(self.folder / "ros"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            )
+
+    def _write(self, name: str, data: Any) -> None:
+        (self.folder / name).write_text(yaml.safe_dump(data))
+
+    def _phase(self, drone: str, message: Any) -> None:
+        phase = wire.vehicle_from_wire(message).phase
+        if not self.phases[drone] or self.phases[drone][-1] is not phase:
+            self.phases[drone].append(phase)
+
+    def _pose(self, drone: str, message: Any) -> None:
+        self.heights_m[drone] = message.pose.position.z
+
+
+@pytest.fixture
+def swarm(tmp_path: Path, greedy_model: Path) -> Iterator[Callable[..., Swarm]]:
+    """Makes swarms; all are ended with the test."""
+    made: list[Swarm] = []
+
+    def make(domain: int, **options: Any) -> Swarm:
+        made.append(Swarm(tmp_path, greedy_model, domain, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
