@@ -9,7 +9,7 @@ in the air lands. Found in the air at the start (the supervisor was started agai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -38,7 +38,6 @@ class Request(Enum):
 class MissionParams:
     """Parameters of the supervisor."""
 
-    rate_hz: Annotated[float, Bounds(1.0, 100.0, "Hz"), "How often the mission is decided and announced"] = 10.0
     ready_timeout_s: Annotated[float, _TIME, "Time for every drone to report that it is ready"] = 60.0
     take_off_timeout_s: Annotated[float, _TIME, "Time for the take-off; who is not up by then stays behind"] = 25.0
     land_timeout_s: Annotated[float, _TIME, "Time for the landing; after it the mission ends all the same"] = 40.0
@@ -88,16 +87,14 @@ class Mission:
         vehicles: Mapping[str, VehiclePhase | None],
         demand: DemandView | None,
         request: Request | None,
-        ready: Collection[str] | None = None,
     ) -> MissionOrder:
         """Decide.
 
         Args:
             now_s: time [s].
-            vehicles: phase of each drone's vehicle; None or missing: not heard (any more).
+            vehicles: phase of each drone's vehicle; None or missing: not ready yet, or not heard any more.
             demand: what is asked for; None: not known yet.
             request: an operator's request, once.
-            ready: drones whose other parts have reported too; None: a GROUNDED vehicle is ready.
         """
         if self._entered_s is None:
             self._entered_s = now_s
@@ -109,7 +106,7 @@ class Mission:
         if request is not None:
             self._obey(now_s, request)
         if self.phase is MissionPhase.STANDBY:
-            self._stand_by(now_s, phases, ready)
+            self._stand_by(now_s, phases)
         elif self.phase is MissionPhase.TAKE_OFF:
             self._take_off(now_s, phases)
         elif self.phase is MissionPhase.ACTIVE:
@@ -135,20 +132,23 @@ class Mission:
         elif self.phase is not MissionPhase.LAND:
             self._enter(now_s, MissionPhase.LAND, "landing requested")
 
-    def _stand_by(self, now_s: float, phases: Mapping[str, VehiclePhase | None], ready: Collection[str] | None) -> None:
+    def _stand_by(self, now_s: float, phases: Mapping[str, VehiclePhase | None]) -> None:
         flying = self._up(phases)
         if flying:
-            self._enter(now_s, MissionPhase.ABORT, f"found in the air before the take-off: {_list(flying)}")
+            self._enter(now_s, MissionPhase.ABORT, f"found in the air before the take-off: {', '.join(flying)}")
             return
-        waiting = {name: _why_waiting(phase, ready, name) for name, phase in phases.items()}
-        waiting = {name: why for name, why in waiting.items() if why}
+        waiting = [
+            f"{name} ({'not heard' if phase is None else phase.name.lower()})"
+            for name, phase in phases.items()
+            if phase is not VehiclePhase.GROUNDED
+        ]
         if not waiting:
             self._enter(now_s, MissionPhase.TAKE_OFF, "every drone is ready")
         elif self._in_phase_s(now_s) > self.params.ready_timeout_s:
-            named = _list(f"{name} ({why})" for name, why in waiting.items())
-            self._enter(now_s, MissionPhase.ABORT, f"not ready after {self.params.ready_timeout_s:g} s: {named}")
+            after = f"not ready after {self.params.ready_timeout_s:g} s"
+            self._enter(now_s, MissionPhase.ABORT, f"{after}: {', '.join(waiting)}")
         else:
-            self.reason = f"waiting for {_list(f'{name} ({why})' for name, why in waiting.items())}"
+            self.reason = f"waiting for {', '.join(waiting)}"
 
     def _take_off(self, now_s: float, phases: Mapping[str, VehiclePhase | None]) -> None:
         up = [name for name, phase in phases.items() if phase in (VehiclePhase.HOLDING, VehiclePhase.FLYING)]
@@ -162,7 +162,7 @@ class Mission:
             return
         self._active_s = now_s
         behind = [name for name in phases if name not in up]
-        told = f"; without {_list(behind)}" if behind else ""
+        told = f"; without {', '.join(behind)}" if behind else ""
         self._enter(now_s, MissionPhase.ACTIVE, f"{len(up)} of {len(phases)} drones are in the air{told}")
 
     def _run(
@@ -211,19 +211,4 @@ class Mission:
         if not up:
             self._enter(now_s, MissionPhase.DONE, f"{self.reason}; all are down")
         elif self._in_phase_s(now_s) > self.params.land_timeout_s:
-            self._enter(now_s, MissionPhase.DONE, f"{self.reason}; not known to be down: {_list(up)}")
-
-
-def _why_waiting(phase: VehiclePhase | None, ready: Collection[str] | None, name: str) -> str:
-    """Why the team waits for a drone; empty if it does not."""
-    if phase is None:
-        return "its vehicle is not heard"
-    if phase is not VehiclePhase.GROUNDED:
-        return f"its vehicle is {phase.name.lower()}"
-    if ready is not None and name not in ready:
-        return "its policy is not heard"
-    return ""
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)
+            self._enter(now_s, MissionPhase.DONE, f"{self.reason}; not known to be down: {', '.join(up)}")
