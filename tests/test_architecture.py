@@ -47,6 +47,7 @@ ROSDEP_KEY = {
     "gurobipy": "python3-gurobipy-pip",
     "rosbags": "python3-rosbags-pip",
     "jinja2": "python3-jinja2",
+    "markupsafe": "python3-jinja2",  # comes with it, and has no key
     "matplotlib": "python3-matplotlib",
     "PIL": "python3-pil",
     "rich": "python3-rich",
