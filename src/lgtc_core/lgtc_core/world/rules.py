@@ -23,6 +23,8 @@ INSTANTANEOUS = 0
 """Depletion kind: min(supply, demand) moves to the consumer on entering and is gone from both."""
 ZERO_DEPLETION = 1
 """Depletion kind: the supply counts as long as its carrier stays inside."""
+ROUNDING_STEPS = 16
+"""What rounding leaves of a demand, so many steps of its number format, is no demand."""
 
 
 def inside(p: Array, d: Array, radius: Array | float, alive: Array | None = None) -> Array:
@@ -93,7 +95,8 @@ def remaining(demanded: Array, delivered_total: Array, covered: Array, kind: Arr
     Instantaneous: what was never delivered. 0-depletion: what no carrier inside covers.
     """
     xp = namespace(demanded)
-    return xp.clip(demanded - xp.where(kind == ZERO_DEPLETION, covered, delivered_total), 0.0, None)
+    left = demanded - xp.where(kind == ZERO_DEPLETION, covered, delivered_total)
+    return xp.where(left > ROUNDING_STEPS * xp.finfo((1.0 * left).dtype).eps * demanded, left, 0.0)
 
 
 def outstanding(demanded: Array, remaining_: Array, kind: Array) -> Array:
@@ -144,14 +147,10 @@ def move(
 class RewardWeights:
     """Coefficients of eq. (3). The paper prints their names only; these values are ours (docs/training.md)."""
 
-    g: Annotated[
-        float, Bounds(0.0, 100.0), "rw_g: times the drop of the summed remaining demand / total supply"
-    ] = 4.0
+    g: Annotated[float, Bounds(0.0, 100.0), "rw_g: times the drop of the summed remaining demand / total supply"] = 4.0
     ws: Annotated[float, Bounds(0.0, 10.0), "rw_ws: per tick in which every consumer is being served"] = 0.01
     im: Annotated[float, Bounds(0.0, 10.0), "rw_im: times the released share of the agent's own supply"] = 0.5
-    rc: Annotated[
-        float, Bounds(0.0, 10.0), "rw_rc: once, to the sub-team that completes an instantaneous demand"
-    ] = 0.5
+    rc: Annotated[float, Bounds(0.0, 10.0), "rw_rc: once, to the sub-team that completes an instantaneous demand"] = 0.5
     s: Annotated[
         float,
         Bounds(0.0, 10.0),
@@ -160,9 +159,7 @@ class RewardWeights:
     d: Annotated[
         float, Bounds(0.0, 100.0), "rw_d: times the drop of the squared distance to the consumer of eq. (2)"
     ] = 1.0
-    gamma_d: Annotated[
-        float, Bounds(0.0, 10.0), "rw_d: per tick inside the disc of the consumer of eq. (2)"
-    ] = 0.02
+    gamma_d: Annotated[float, Bounds(0.0, 10.0), "rw_d: per tick inside the disc of the consumer of eq. (2)"] = 0.02
     gamma_ij: Annotated[float, Bounds(0.0, 100.0), "rw_ij: weight of a close pair (hinge: at contact)"] = 0.05
     collision_distance: Annotated[
         float, Bounds(0.0, 1.0), "rw_ij: sqrt(eps), normalised distance below which a pair is close"
@@ -279,11 +276,7 @@ def _progress(weights: RewardWeights, tick: Tick) -> Array:
 def satisfaction(demanded: Array, remaining_: Array, exists: Array | None = None) -> Array:
     """Share of the demand that is met now, (...,), in [0, 1]; 1 where nothing is asked for. Arrays are (..., M, r)."""
     xp = namespace(demanded)
-    there = (
-        xp.ones_like(demanded)
-        if exists is None
-        else xp.where(exists, 1.0, 0.0)[..., None] * xp.ones_like(demanded)
-    )
+    there = xp.ones_like(demanded) if exists is None else xp.where(exists, 1.0, 0.0)[..., None] * xp.ones_like(demanded)
     asked = (demanded * there).sum(-1).sum(-1)
     missing = (remaining_ * there).sum(-1).sum(-1)
     return xp.where(asked > 0, 1.0 - missing / xp.where(asked > 0, asked, 1.0), 1.0)

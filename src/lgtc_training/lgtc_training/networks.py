@@ -1,0 +1,377 @@
+r"""The policy and value network: eqs. (4)-(6) as printed, and our additions, each switchable by `NetworkConfig`.
+
+    Phi_m = phi_2( sum_k phi_1(d_m, rd_mk, tau_mk) )                                             eq. (4)
+    Psi_i = psi(p_i, rp_i, tau)
+    u     = sum_{k=0,1} S^k Psi B_k + sum_m Phi_m + b_u                                          eq. (5)
+    Xi    = softmax( tanh( u + sum_{k=0,1} S^k x A_k + b_x ) Phi^T )                             eq. (6)
+    f     = relu( W Phi_{argmax_m Xi_m} + b )
+    dx/dt = -(tau + f) o x - S x A + f o B_f,      A = A_h^T A_h, |B_f| <= 1, tau >= 0
+    y     = [ x, Xi Phi, u, p ]  -> MLP -> mean, std (policy) or value
+
+Seen from one agent: S x is the mean of the x_j last heard, S Psi that of the Psi_j. A message is [x, Psi, rp, choice + 1].
+
+The argmax is straight-through: its forward value is one-hot, its gradient that of the softmax, so that every consumer's
+features learn. The liquid state takes one fused, semi-implicit step per tick,
+
+    x' = clip( (x + h (f o B_f - S x A)) / (1 + h (tau + f)), -1, 1 ).
+
+Contraction (Theorem 1, eq. 9): c = min_q( tau_q - sum_q' |A_qq'| ) holds for every graph with row sums of S at most 1 and
+every f >= 0. Two states under the fused step draw together by at least the factor
+max_q (1 + h sum_q' |A_qq'|) / (1 + h tau_q) per tick, which is below 1 exactly where c > 0.
+
+Additions (all false: the network as printed)
+- kind_one_hot, relative_position, distance_bias, repulsion, selected_features, input_drives_liquid: see NetworkConfig.
+- edge_scorer: for agent i and consumer m the change of eq. (2) if i served m,
+      join_im = | o_m - L_m - rp_i |^2 - | o_m - L_m |^2 + |p_i - d_m| sum_k rp_ik + sum_k rp_ik / rd_mk ,
+  with o the outstanding demand and L the load that neighbours have announced, and simpler products, enter an MLP whose
+  output is added to the logit of m.
+- competition: every neighbour's own change, join_jm plus what leaving its announced consumer costs, is compared with ours;
+  an MLP over each neighbour is summed, and the lowest neighbour's change enters as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lgtc_core.mind.observation import MESSAGE_LIFETIME_TICKS, Observation
+from lgtc_core.world.assignment import DEMAND_FLOOR
+from lgtc_training.configuration import NetworkConfig
+
+_FAR = -1e4
+"""Logit of a consumer that is not there."""
+_DEAREST = 3.0
+"""Bound of the term rp (1/rd)^T where it enters the features: it grows without limit where nothing is asked for."""
+_EDGE_FEATURES = 16
+_PAIR_FEATURES = 4
+_REPULSION_RANGES = (0.12, 0.25)
+"""Normalised distances at which the repulsion features fade out."""
+_LOG_STD = (-3.0, 0.0)
+
+
+class Output(NamedTuple):
+    """What one network says for one tick; "..." are the batch dimensions."""
+
+    head: Tensor
+    """(..., 4) mean and log std of the action before it is bounded, or (..., 1) value."""
+    message: Tensor
+    """(..., D)."""
+    state: Tensor
+    """(..., H)."""
+    logits: Tensor
+    """(..., M), log Xi up to a constant."""
+    choice: Tensor
+    """(..., M) one-hot, straight-through."""
+
+
+class LgtcNetwork(nn.Module):
+    """One network of Fig. 2. `outputs`: 4 for the policy, 1 for the value."""
+
+    def __init__(self, config: NetworkConfig, outputs: int) -> None:
+        super().__init__()
+        self.config = config
+        r, g, f = config.kinds, config.features, config.liquid_width
+        self.outputs = outputs
+        self.message_width = f + g + r + 1
+        self.state_width = f + 1
+        per_kind = 4 + (r if config.kind_one_hot else 0)
+        self.phi_1 = self._mlp(per_kind, (g,), g)
+        self.phi_2 = self._mlp(g, (g,), g)
+        self.psi = self._mlp(2 + 2 * r, (g,), g)
+        self.b_0 = nn.Linear(g, g, bias=True)
+        self.b_1 = nn.Linear(g, g, bias=False)
+        self.a_0 = nn.Linear(f, g, bias=True)
+        self.a_1 = nn.Linear(f, g, bias=False)
+        self.w = nn.Linear(g * (2 if config.input_drives_liquid else 1), f)
+        self.tau_raw = nn.Parameter(torch.full((f,), math.log(math.expm1(1.0))))
+        self.b_f_raw = nn.Parameter(0.5 * torch.randn(f))
+        self.a_half = nn.Parameter(0.3 / math.sqrt(f) * torch.randn(f, f))
+        width = f + 2 * g + 2
+        if config.relative_position:
+            width += 5
+        if config.repulsion:
+            width += 2 * len(_REPULSION_RANGES) + 1
+        if config.distance_bias:
+            self.distance_weight = nn.Parameter(torch.ones(()))
+        if config.edge_scorer:
+            edge = _EDGE_FEATURES
+            if config.competition:
+                # One hidden layer over (neighbour, consumer), summed over neighbours; its parts are projected apart.
+                self.pair = nn.Linear(_PAIR_FEATURES, config.competition_width)
+                self.pair_consumer = nn.Linear(3, config.competition_width, bias=False)
+                self.pair_neighbour = nn.Linear(4, config.competition_width, bias=False)
+                edge += config.competition_width + 2
+            self.scorer = self._mlp(edge, (48,), 1)
+            width += _EDGE_FEATURES
+        self.head = self._mlp(width, config.head, outputs)
+        last = self.head[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.weight.mul_(0.1)
+            last.bias.zero_()
+            if outputs == 4:
+                last.bias[2:] = -1.2
+        self.register_buffer("one_hot", torch.eye(r), persistent=False)
+
+    def _mlp(self, inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for width in hidden:
+            layers += [nn.Linear(inputs, width), nn.Tanh() if self.config.activation == "tanh" else nn.ReLU()]
+            inputs = width
+        return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+    def a_matrix(self) -> Tensor:
+        """A = A_h^T A_h of Remark 1, (F, F)."""
+        return self.a_half.T @ self.a_half
+
+    def tau(self) -> Tensor:
+        """(F,), >= 0 by construction."""
+        return functional.softplus(self.tau_raw)
+
+    def contraction_rate(self) -> Tensor:
+        """Certified rate c per tick (scalar); positive: any two states under the same inputs draw together."""
+        return (self.tau() - self.a_matrix().abs().sum(1)).min()
+
+    def step_factor(self) -> Tensor:
+        """Largest factor by which the distance of two states changes in one fused step (scalar)."""
+        h = self.config.liquid_step
+        return ((1 + h * self.a_matrix().abs().sum(0)) / (1 + h * self.tau())).max()
+
+    def regulariser(self) -> Tensor:
+        """Eq. (15) with the sign that favours contraction: softplus(-c) + mean softplus(-tau)."""
+        return functional.softplus(-self.contraction_rate()) + functional.softplus(-self.tau()).mean()
+
+    def initial_state(self, *batch: int) -> Tensor:
+        """(..., H) zeros: x = 0, no choice."""
+        return torch.zeros(*batch, self.state_width, device=self.tau_raw.device)
+
+    def liquid_step(self, x: Tensor, x_mean: Tensor, f: Tensor) -> Tensor:
+        """One fused step of eq. (6): x, S x and f (..., F) -> x' (..., F) in [-1, 1]."""
+        h = self.config.liquid_step
+        drive = f * torch.tanh(self.b_f_raw) - x_mean @ self.a_matrix()
+        return torch.clamp((x + h * drive) / (1 + h * (self.tau() + f)), -1.0, 1.0)
+
+    def forward(self, observation: Observation) -> Output:
+        """One tick. Fields as in Observation with any batch dimensions; `consumers` and its mask may broadcast."""
+        config = self.config
+        r, g, f_width = config.kinds, config.features, config.liquid_width
+        own, consumers, exists, neighbours, seen, heard, state = observation
+        p, supply = own[..., :2], own[..., 2:]
+        d = consumers[..., :2]
+        outstanding, remaining, kind = (consumers[..., 2 + r * i : 2 + r * (i + 1)] for i in range(3))
+        amount = torch.log1p if config.kind_one_hot else _same
+
+        per_kind = torch.stack((amount(remaining), kind), -1)
+        wide = (*per_kind.shape[:-1], 2)
+        inputs = [d.unsqueeze(-2).expand(wide), per_kind]
+        if config.kind_one_hot:
+            inputs.append(self.one_hot.expand(*per_kind.shape[:-1], r))
+        phi = self.phi_2(self.phi_1(torch.cat(inputs, -1)).sum(-2)) * exists.unsqueeze(-1)
+
+        count = exists.sum(-1, keepdim=True).clamp(min=1.0)
+        mean_kind = (kind * exists.unsqueeze(-1)).sum(-2) / count
+        psi = self.psi(torch.cat((p, supply, mean_kind.expand(*supply.shape)), -1))
+        x, previous = state[..., :f_width], state[..., f_width]
+        degree = heard.sum(-1, keepdim=True).clamp(min=1.0)
+        mean = (neighbours[..., : f_width + g] * heard.unsqueeze(-1)).sum(-2) / degree
+        x_mean, psi_mean = mean[..., :f_width], mean[..., f_width:]
+
+        u = self.b_0(psi) + self.b_1(psi_mean) + phi.sum(-2)
+        inner = u + self.a_0(x) + self.a_1(x_mean) if config.liquid else u
+        logits = (phi @ torch.tanh(inner).unsqueeze(-1)).squeeze(-1)
+        offset = d - p.unsqueeze(-2)
+        distance = torch.sqrt(offset.square().sum(-1) + 1e-12)
+        if config.distance_bias:
+            logits = logits * (2.0 / math.sqrt(g)) - self.distance_weight * distance
+        edge = None
+        if config.edge_scorer:
+            edge, comparison = self._edges(
+                p, supply, d, distance, outstanding, remaining, kind, exists, previous, neighbours, seen, heard
+            )
+            scored = torch.cat((edge, comparison), -1) if comparison is not None else edge
+            logits = logits + self.scorer(scored).squeeze(-1)
+        logits = torch.where(exists > 0, logits, _FAR)
+
+        xi = torch.softmax(logits, -1)
+        hard = torch.zeros_like(xi).scatter(-1, xi.argmax(-1, keepdim=True), 1.0)
+        choice = hard + xi - xi.detach()
+        phi_chosen = (choice.unsqueeze(-2) @ phi).squeeze(-2)
+        if config.liquid:
+            drive = torch.cat((phi_chosen, u), -1) if config.input_drives_liquid else phi_chosen
+            x = self.liquid_step(x, x_mean, functional.relu(self.w(drive)))
+        else:
+            x = torch.zeros_like(x)
+        attended = phi_chosen if config.selected_features else (xi.unsqueeze(-2) @ phi).squeeze(-2)
+
+        y = [x, attended, u, p]
+        if config.relative_position:
+            relative = (choice.unsqueeze(-2) @ offset).squeeze(-2)
+            y += [
+                relative,
+                torch.clamp(5.0 * relative, -1.0, 1.0),
+                torch.sqrt(relative.square().sum(-1, keepdim=True) + 1e-12),
+            ]
+        if config.repulsion:
+            y.append(_repulsion(seen, heard))
+        if edge is not None:
+            y.append((choice.unsqueeze(-2) @ edge).squeeze(-2))
+        head = self.head(torch.cat(y, -1))
+        any_there = (exists.sum(-1) > 0).to(xi.dtype).expand(xi.shape[:-1])
+        chosen = ((xi.argmax(-1) + 1.0) * any_there).unsqueeze(-1)
+        message = torch.cat((x, psi, supply, chosen), -1)
+        return Output(head, message, torch.cat((x, chosen), -1), logits, choice)
+
+    def as_onnx(self, value_mean: float = 0.0, value_deviation: float = 1.0) -> nn.Module:
+        """The network as it is deployed: inputs are the fields of Observation, outputs OUTPUTS_POLICY or OUTPUTS_VALUE.
+
+        Args:
+            value_mean, value_deviation: moments of the value targets, kept inside the graph (value network only).
+        """
+        return _DeployedPolicy(self) if self.outputs == 4 else _DeployedValue(self, value_mean, value_deviation)
+
+    def _edges(
+        self,
+        p: Tensor, supply: Tensor, d: Tensor, distance: Tensor, outstanding: Tensor, remaining: Tensor, kind: Tensor,
+        exists: Tensor, previous: Tensor, neighbours: Tensor, seen: Tensor, heard: Tensor,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+        """Edge features (..., M, _EDGE_FEATURES) and the comparison with the neighbours (..., M, width + 2)."""
+        config = self.config
+        r, base = config.kinds, config.features + config.liquid_width
+        number = torch.arange(1, d.shape[-2] + 1, device=d.device, dtype=d.dtype)
+        stays = (previous.unsqueeze(-1) == number).to(d.dtype)  # (..., M)
+        supply_j = neighbours[..., base : base + r] * heard.unsqueeze(-1)  # (..., K, r)
+        choice_j = (neighbours[..., base + r].unsqueeze(-1) == number).to(d.dtype) * heard.unsqueeze(-1)  # (..., K, M)
+        if not config.announced_choice:
+            choice_j = torch.zeros_like(choice_j)
+        load = choice_j.transpose(-1, -2) @ supply_j  # (..., M, r) announced by the others
+        s = supply.unsqueeze(-2)
+        residual = outstanding - load
+        zero = torch.zeros_like(distance)
+        total = supply.sum(-1, keepdim=True)
+        square = supply.square().sum(-1, keepdim=True)
+        inverse = 1.0 / outstanding.clamp(min=DEMAND_FLOOR)
+        unasked = (s * inverse).sum(-1).clamp(max=_DEAREST)
+        linear = distance * total + unasked
+        edge = torch.stack(
+            (
+                distance,
+                torch.relu(1.0 - distance / config.disc_radius),
+                stays + zero,
+                (s * remaining).sum(-1),
+                (s * residual).sum(-1),
+                square + zero,
+                torch.minimum(s, remaining).sum(-1),
+                torch.minimum(s, torch.relu(residual)).sum(-1),
+                torch.log1p(outstanding.sum(-1)) + zero,
+                torch.log1p(remaining.sum(-1)) + zero,
+                residual.sum(-1),
+                (s * kind).sum(-1) + zero,
+                square - 2.0 * (s * residual).sum(-1) + linear,
+                square - 2.0 * (s * outstanding).sum(-1) + linear,
+                unasked,
+                choice_j.sum(-2),
+            ),
+            -1,
+        )
+        if not config.competition:
+            return edge, None
+
+        # Loads with everybody heard and ourselves; what each would change of eq. (2) by going from its choice to m.
+        load = load + stays.unsqueeze(-1) * s
+        gap = outstanding - load
+        p_j = p.unsqueeze(-2) + seen[..., :2]
+        offset_j = d.unsqueeze(-3) - p_j.unsqueeze(-2)  # (..., K, M, 2)
+        distance_j = torch.sqrt(offset_j.square().sum(-1) + 1e-12)
+        total_j = supply_j.sum(-1, keepdim=True)
+        square_j = supply_j.square().sum(-1, keepdim=True)
+        weight_j = supply_j @ gap.transpose(-1, -2)  # (..., K, M) s_j . gap_m
+        linear_j = distance_j * total_j + (supply_j @ inverse.transpose(-1, -2)).clamp(max=_DEAREST)
+        join_j = square_j - 2.0 * weight_j + linear_j
+        leave_j = (choice_j * (square_j + 2.0 * weight_j - linear_j)).sum(-1, keepdim=True)
+        change_j = torch.where(choice_j > 0, 0.0, join_j + leave_j)
+        weight = (s * gap).sum(-1)
+        leave = (stays * (square + 2.0 * weight - linear)).sum(-1, keepdim=True)
+        change = torch.where(stays > 0, 0.0, square - 2.0 * weight + linear + leave)
+        fresh = (1.0 - (seen[..., 2:3] - 1.0) / MESSAGE_LIFETIME_TICKS) * heard.unsqueeze(-1)
+        pair = torch.stack((distance_j, torch.relu(1.0 - distance_j / config.disc_radius), choice_j, change_j), -1)
+        consumer = torch.stack((distance, change, stays + zero), -1)
+        neighbour = torch.cat((choice_j.sum(-1, keepdim=True), total_j, supply_j @ supply.unsqueeze(-1), fresh), -1)
+        hidden = functional.relu(
+            self.pair(pair) + self.pair_consumer(consumer).unsqueeze(-3) + self.pair_neighbour(neighbour).unsqueeze(-2)
+        )
+        compared = (heard.unsqueeze(-2) @ hidden.flatten(-2)).unflatten(-1, hidden.shape[-2:]).squeeze(-3)
+        lowest = torch.where(heard.unsqueeze(-1) > 0, change_j, 4.0).amin(-2)
+        return edge, torch.cat((compared, change.unsqueeze(-1), (change - lowest).unsqueeze(-1)), -1)
+
+
+class _DeployedPolicy(nn.Module):
+    """Observation fields -> action, message, state_out, assignment."""
+
+    def __init__(self, network: LgtcNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, own: Tensor, consumers: Tensor, consumer_mask: Tensor, neighbours: Tensor, neighbours_seen: Tensor,
+        neighbour_mask: Tensor, state: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        out = self.network(
+            Observation(own, consumers, consumer_mask, neighbours, neighbours_seen, neighbour_mask, state)
+        )
+        return mean_action(out), out.message, out.state, torch.softmax(out.logits, -1) * consumer_mask
+
+
+class _DeployedValue(nn.Module):
+    """Observation fields -> value, message, state_out."""
+
+    def __init__(self, network: LgtcNetwork, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("deviation", torch.tensor(deviation))
+
+    def forward(
+        self, own: Tensor, consumers: Tensor, consumer_mask: Tensor, neighbours: Tensor, neighbours_seen: Tensor,
+        neighbour_mask: Tensor, state: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        out = self.network(
+            Observation(own, consumers, consumer_mask, neighbours, neighbours_seen, neighbour_mask, state)
+        )
+        return out.head[..., 0] * self.deviation + self.mean, out.message, out.state
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _repulsion(seen: Tensor, heard: Tensor) -> Tensor:
+    """Sum of unit vectors away from near neighbours, fading out at each range, and how crowded it is (..., 5)."""
+    offset = seen[..., :2]
+    distance = torch.sqrt(offset.square().sum(-1, keepdim=True) + 1e-12)
+    parts = []
+    weight = heard.unsqueeze(-1)
+    for reach in _REPULSION_RANGES:
+        weight = torch.relu(1.0 - distance / reach) * heard.unsqueeze(-1)
+        parts.append(-(offset / distance * weight).sum(-2))
+    parts.append(weight.sum(-2))
+    return torch.cat(parts, -1)
+
+
+def bounded(vector: Tensor) -> Tensor:
+    """Map R^2 into the unit disc, smoothly and monotonically in length: v tanh(|v|) / |v|."""
+    length = torch.sqrt(vector.square().sum(-1, keepdim=True) + 1e-12)
+    return vector * (torch.tanh(length) / length)
+
+
+def mean_action(output: Output) -> Tensor:
+    """Action without exploration (..., 2), norm at most 1."""
+    return bounded(output.head[..., :2])
+
+
+def log_std(output: Output) -> Tensor:
+    """(..., 2) of the exploration noise, which is added after the mean was bounded."""
+    return output.head[..., 2:4].clamp(*_LOG_STD)
