@@ -23,7 +23,7 @@ from lgtc_bringup.flight import Flight, Interrupts
 from lgtc_bringup.inputs import Choice
 from lgtc_bringup.live import LiveView
 from lgtc_bringup.plan import BACKENDS, Plan
-from lgtc_bringup.runner import Runner, environment_of
+from lgtc_bringup.runner import ProcessError, Runner, environment_of
 from lgtc_core import schema
 from lgtc_core.errors import ConfigError, LgtcError
 from lgtc_core.fleet.team import Team
@@ -40,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments, console))
     except LgtcError as error:
         print(f"lgtc: {error}", file=sys.stderr)
-        return USAGE
+        return FAILED if isinstance(error, ProcessError) else USAGE
     except KeyboardInterrupt:
+        print("lgtc: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `lgtc plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -120,6 +120,7 @@ class Flight:
 
         Raises:
             ProcessError: the team did not come up; says who and why.
+            KeyboardInterrupt: a person ended it before it flew.
         """
         self._runner.start()
         try:
@@ -135,7 +136,7 @@ class Flight:
             for ended in self._runner.poll():
                 raise ProcessError(f"{ended} before the flight began; its last words:\n{ended.last_words()}")
             if self._interrupts.count:
-                raise ProcessError("interrupted before the flight began; nothing has flown")
+                raise KeyboardInterrupt
             if self._clock() > deadline_s:
                 silent = ", ".join(self._snapshot.missing)
                 raise ProcessError(f"not heard within {STARTED_WITHIN_S:g} s: {silent}; see {self._runner.logs_dir}")

@@ -187,6 +187,13 @@ def test_a_process_that_fails_at_the_start_is_named_with_its_last_words(fly):
         fly(team={"up": False}, mind="fails", wings="good")
 
 
+def test_an_interruption_before_the_flight_ends_it_without_one(fly):
+    interrupts = Interrupts()
+    interrupts.count = 1
+    with pytest.raises(KeyboardInterrupt):
+        fly(interrupts=interrupts, team={"up": False}, wings="good")
+
+
 def test_a_team_that_does_not_come_up_is_named(fly, monkeypatch):
     monkeypatch.setattr(flight_module, "STARTED_WITHIN_S", 0.5)
     with pytest.raises(ProcessError, match=r"the vehicle of cf1, the supervisor"):
