@@ -23,6 +23,7 @@ import numpy.typing as npt
 from lgtc_core.errors import InputError
 from lgtc_core.flight.airframe import Airframe
 from lgtc_core.flight.battery import BatteryParams, CellModel
+from lgtc_core.flight.checks import finite_vector
 from lgtc_core.schema import Bounds
 
 Array = npt.NDArray[np.float64]
@@ -178,17 +179,14 @@ class Vehicles:
             InputError: unknown drone, or not three finite numbers each.
         """
         i = self._of(name)
-        reference = np.array([position_m, velocity_mps], dtype=np.float64)
-        if reference.shape != (2, 3) or not np.isfinite(reference).all():
-            raise InputError(
-                f"/{name}/setpoint", str(reference.tolist()), "position and velocity, three finite numbers each"
-            )
+        target_m = finite_vector(f"/{name}/setpoint.position", position_m, "m")
+        feedforward_mps = finite_vector(f"/{name}/setpoint.velocity", velocity_mps, "m/s")
         refusal = self._refusal(i)
         if refusal:
             return Ack(False, refusal)
         self.control[i] = Control.STREAM
         self._streamed_s[i] = now_s
-        self._target_m[i], self._feedforward_mps[i] = reference
+        self._target_m[i], self._feedforward_mps[i] = target_m, feedforward_mps
         return Ack(True, "")
 
     def emergency(self) -> None:

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.flight import barrier, guarantee
 from lgtc_core.flight.airframe import Airframe
+from lgtc_core.flight.checks import finite_vector
 from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode
 from lgtc_core.flight.safety_filter import SafetyFilter, shorten
 from lgtc_core.schema import Bounds
@@ -186,7 +187,7 @@ class Guard:
         Raises:
             InputError: not three finite numbers. Nothing changed.
         """
-        position = _three(f"/{self.name}/pose.position", position_m, "m")
+        position = finite_vector(f"/{self.name}/pose.position", position_m, "m")
         if self._pose is not None and stamp_s <= self._pose[0]:
             return False
         self._pose = (stamp_s, position)
@@ -198,7 +199,7 @@ class Guard:
         Raises:
             InputError: not three finite numbers. Nothing changed.
         """
-        velocity = _three(f"/{self.name}/velocity_nominal", velocity_mps, "m/s")
+        velocity = finite_vector(f"/{self.name}/velocity_nominal", velocity_mps, "m/s")
         if self._nominal is not None and stamp_s <= self._nominal[0]:
             return False
         self._nominal = (stamp_s, velocity)
@@ -210,7 +211,7 @@ class Guard:
         Raises:
             InputError: not three finite numbers, or the drone's own name. Nothing changed.
         """
-        position = _three(f"/{name}/pose.position", position_m, "m")
+        position = finite_vector(f"/{name}/pose.position", position_m, "m")
         if name == self.name:
             raise InputError("neighbour", repr(name), "another drone's name")
         known = self._neighbours.get(name)
@@ -373,11 +374,3 @@ def _climb_limits(climb_mps: float) -> barrier.Constraints:
     """|v_z| <= climb_mps; their h is infinite, as nothing forbidden is near."""
     b = np.full(2, -climb_mps)
     return barrier.Constraints(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]), b, b, np.full(2, np.inf))
-
-
-def _three(what: str, value: npt.ArrayLike, unit: str) -> Array:
-    """`value` as three finite numbers."""
-    array = np.array(value, dtype=np.float64)
-    if array.shape != (3,) or not np.isfinite(array).all():
-        raise InputError(what, f"{array.tolist()} {unit}", f"three finite numbers [{unit}]")
-    return array

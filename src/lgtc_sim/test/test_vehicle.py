@@ -1,0 +1,233 @@
+"""Simulated vehicles move within their limits and obey, or stop obeying, as the firmware does."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lgtc_core.errors import InputError
+from lgtc_core.fleet.fleet import DroneType
+from lgtc_core.flight.battery import BatteryParams
+from lgtc_sim.vehicle import Control, VehicleParams, Vehicles
+
+DT_S = 0.01
+DRONE = DroneType(max_speed_mps=0.8, climb_speed_mps=0.5)
+
+
+def vehicles(n: int = 1, **params: float) -> Vehicles:
+    start_m = [[float(i), 0.0, 0.0] for i in range(n)]
+    names = [f"cf{i + 1}" for i in range(n)]
+    return Vehicles(names, start_m, [DRONE] * n, [BatteryParams()] * n, VehicleParams(**params))
+
+
+class Clock:
+    """Steps vehicles and knows the time."""
+
+    def __init__(self, world: Vehicles) -> None:
+        self.world, self.now_s = world, 0.0
+
+    def run(self, duration_s: float) -> None:
+        for _ in range(round(duration_s / DT_S)):
+            self.now_s += DT_S
+            self.world.step(self.now_s, DT_S)
+
+    def stream(self, duration_s: float, velocity_mps: list[float]) -> None:
+        """Setpoints at 50 Hz whose position is the velocity's integral."""
+        reference_m = self.world.position_m[0].copy()
+        for _ in range(round(duration_s / 0.02)):
+            reference_m = reference_m + 0.02 * np.array(velocity_mps)
+            assert self.world.setpoint("cf1", self.now_s, reference_m, velocity_mps).accepted
+            self.run(0.02)
+
+
+def flying() -> Clock:
+    clock = Clock(vehicles())
+    clock.world.arm("cf1", True)
+    assert clock.world.takeoff("cf1", 1.0).accepted
+    clock.run(3.0)
+    return clock
+
+
+def test_a_take_off_reaches_its_height_at_climb_speed_and_stays_there() -> None:
+    clock = Clock(vehicles())
+    clock.world.arm("cf1", True)
+    clock.world.takeoff("cf1", 1.0)
+    clock.run(1.0)
+    assert clock.world.position_m[0, 2] == pytest.approx(0.5, abs=0.01)
+    clock.run(5.0)
+    np.testing.assert_allclose(clock.world.position_m[0], [0.0, 0.0, 1.0], atol=1e-9)
+
+
+def test_without_arming_nothing_takes_off() -> None:
+    clock = Clock(vehicles())
+    answer = clock.world.takeoff("cf1", 1.0)
+    clock.run(3.0)
+    assert not answer.accepted
+    assert "not armed" in answer.message
+    assert clock.world.position_m[0, 2] == 0.0
+
+
+def test_landing_ends_on_the_ground_with_motors_off_and_unlocked() -> None:
+    clock = flying()
+    assert clock.world.land("cf1").accepted
+    clock.run(3.0)
+    assert clock.world.position_m[0, 2] == 0.0
+    assert clock.world.control[0] == Control.OFF
+    assert not clock.world.locked[0]
+
+
+@given(st.lists(st.floats(-3.0, 3.0), min_size=3, max_size=3), st.sampled_from([0.0, 0.2]))
+@settings(max_examples=25, deadline=None)
+def test_no_setpoint_makes_it_faster_than_its_airframe(velocity_mps: list[float], lag_s: float) -> None:
+    clock = Clock(vehicles(velocity_lag_s=lag_s))
+    clock.world.arm("cf1", True)
+    clock.world.takeoff("cf1", 1.0)
+    clock.run(3.0)
+    for _ in range(50):
+        clock.world.setpoint("cf1", clock.now_s, np.array(velocity_mps) * 10.0, velocity_mps)
+        clock.run(0.02)
+        assert np.linalg.norm(clock.world.velocity_mps[0, :2]) <= DRONE.max_speed_mps + 1e-9
+        assert abs(clock.world.velocity_mps[0, 2]) <= DRONE.climb_speed_mps + 1e-9
+        assert clock.world.position_m[0, 2] >= 0.0
+
+
+def test_without_lag_it_is_the_papers_single_integrator() -> None:
+    clock = flying()
+    before_m = clock.world.position_m[0].copy()
+    clock.stream(2.0, [0.3, -0.2, 0.0])
+    np.testing.assert_allclose(clock.world.position_m[0] - before_m, [0.6, -0.4, 0.0], atol=0.02)
+
+
+def test_with_lag_the_velocity_is_reached_to_63_percent_after_one_time_constant() -> None:
+    clock = Clock(vehicles(velocity_lag_s=0.2, position_gain_per_s=0.0))
+    clock.world.arm("cf1", True)
+    clock.world.takeoff("cf1", 1.0)
+    clock.run(6.0)
+    clock.stream(0.2, [0.5, 0.0, 0.0])
+    assert clock.world.velocity_mps[0, 0] == pytest.approx(0.5 * (1.0 - math.exp(-1.0)), rel=0.05)
+
+
+def test_streamed_setpoints_outrank_landing_until_notify_setpoints_stop() -> None:
+    clock = flying()
+    clock.stream(0.5, [0.0, 0.0, 0.0])
+    assert "outrank" in clock.world.land("cf1").message
+    clock.stream(2.0, [0.0, 0.0, 0.0])
+    assert clock.world.position_m[0, 2] == pytest.approx(1.0, abs=1e-6)
+    clock.world.notify_setpoints_stop("cf1")
+    clock.world.land("cf1")
+    clock.run(3.0)
+    assert clock.world.position_m[0, 2] == 0.0
+    assert not clock.world.locked[0]
+
+
+def test_half_a_second_without_setpoints_it_levels_out_and_drifts_at_its_height() -> None:
+    clock = flying()
+    clock.stream(1.0, [0.5, 0.0, 0.0])
+    clock.run(0.45)
+    at_m, speed_mps = clock.world.position_m[0].copy(), clock.world.velocity_mps[0, 0]
+    clock.run(1.0)
+    assert 0.0 < clock.world.velocity_mps[0, 0] < speed_mps
+    assert clock.world.position_m[0, 0] > at_m[0]
+    assert clock.world.position_m[0, 2] == pytest.approx(at_m[2])
+
+
+def test_two_seconds_without_setpoints_it_falls_and_is_locked() -> None:
+    clock = flying()
+    clock.stream(1.0, [0.0, 0.0, 0.0])
+    clock.run(1.95)
+    assert not clock.world.locked[0]
+    clock.run(1.0)
+    assert clock.world.locked[0]
+    assert clock.world.position_m[0, 2] == 0.0
+    assert not clock.world.arm("cf1", True).accepted
+    assert not clock.world.setpoint("cf1", clock.now_s, [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]).accepted
+
+
+def test_a_setpoint_before_the_deadline_takes_the_stream_up_again() -> None:
+    clock = flying()
+    clock.stream(1.0, [0.0, 0.0, 0.0])
+    clock.run(1.5)
+    clock.stream(3.0, [0.0, 0.0, 0.0])
+    assert not clock.world.locked[0]
+    assert clock.world.position_m[0, 2] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_hovering_under_the_high_level_commander_has_no_deadline() -> None:
+    clock = flying()
+    clock.run(10.0)
+    assert not clock.world.locked[0]
+    assert clock.world.position_m[0, 2] == pytest.approx(1.0)
+
+
+def test_an_empty_cell_shuts_the_vehicle_down_after_five_seconds() -> None:
+    clock = flying()
+    clock.world.set_charge("cf1", 0.0)
+    clock.run(4.8)
+    assert not clock.world.locked[0]
+    clock.run(1.5)
+    assert clock.world.locked[0]
+    assert clock.world.position_m[0, 2] == 0.0
+
+
+def test_a_drone_emptied_in_flight_reaches_the_ground_before_it_shuts_down() -> None:
+    clock = flying()
+    clock.world.set_charge("cf1", 0.0)
+    clock.run(1.0)  # the monitor's dwell and one order
+    clock.world.land("cf1")
+    clock.run(5.0)
+    assert not clock.world.locked[0]
+    assert clock.world.position_m[0, 2] == 0.0
+
+
+def test_each_drone_is_discharged_by_what_it_does() -> None:
+    world = vehicles(2)
+    clock = Clock(world)
+    world.arm("cf1", True)
+    world.takeoff("cf1", 1.0)
+    clock.run(30.0)
+    assert world.charge[0] < world.charge[1] < 1.0
+    assert world.voltage_v[0] < world.voltage_v[1]
+
+
+def test_emergency_cuts_all_motors_at_once() -> None:
+    world = vehicles(3)
+    clock = Clock(world)
+    for name in world.names:
+        world.arm(name, True)
+        world.takeoff(name, 1.0)
+    clock.run(3.0)
+    world.emergency()
+    clock.run(1.0)
+    assert world.locked.all()
+    np.testing.assert_array_equal(world.position_m[:, 2], 0.0)
+
+
+def test_a_vehicle_stepped_among_others_moves_as_it_does_alone() -> None:
+    alone, team = Clock(vehicles(1)), Clock(vehicles(4))
+    for clock in (alone, team):
+        for name in clock.world.names:
+            clock.world.arm(name, True)
+            clock.world.takeoff(name, 1.0)
+        clock.run(2.0)
+        clock.stream(1.0, [0.4, 0.1, 0.0])
+    np.testing.assert_array_equal(alone.world.position_m[0], team.world.position_m[0])
+    assert alone.world.charge[0] == team.world.charge[0]
+
+
+@pytest.mark.parametrize("bad", [[math.nan, 0.0, 1.0], [0.0, 0.0]])
+def test_an_unusable_setpoint_is_refused_and_changes_nothing(bad: list[float]) -> None:
+    clock = flying()
+    before_m = clock.world.position_m[0].copy()
+    with pytest.raises(InputError):
+        clock.world.setpoint("cf1", clock.now_s, bad, [0.0, 0.0, 0.0])
+    clock.run(1.0)
+    np.testing.assert_allclose(clock.world.position_m[0], before_m)
+
+
+def test_an_unknown_drone_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="cf9"):
+        vehicles().arm("cf9", True)
