@@ -21,7 +21,7 @@ import numpy.typing as npt
 from lgtc_core.demand.consumer import ConsumerSpec
 from lgtc_core.demand.view import ConsumerView, DemandView
 from lgtc_core.errors import InputError
-from lgtc_core.flight.guard import SafeCommand
+from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
 from lgtc_core.flight.reference import Setpoint
 from lgtc_core.loop.neighbourhood import Sighting

@@ -29,6 +29,7 @@ from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.flight import barrier, guarantee
 from lgtc_core.flight.airframe import Airframe
 from lgtc_core.flight.checks import finite_vector
+from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode
 from lgtc_core.flight.safety_filter import SafetyFilter, shorten
 from lgtc_core.schema import Bounds
@@ -92,30 +93,6 @@ class GuardParams:
             lag_s=self.velocity_lag_s,
             velocity_error_mps=self.velocity_error_mps,
         )
-
-
-class SafeCommand(NamedTuple):
-    """A command that is safe to fly, with the evidence."""
-
-    stamp_s: float
-    """Stamp of the own pose that it answers [s]; NaN if there never was one."""
-    velocity_mps: Array  # (3,)
-    """Velocity, frame "world" [m/s]."""
-    mode: SafetyMode
-    reason: str
-    """One sentence for a person; empty in PASSED."""
-    barrier_min: float
-    """Smallest barrier value h [m^2 for pairs, m for walls]; NaN without pose."""
-    distance_min_m: float
-    """Distance between centres to the nearest other drone [m]; NaN: none known."""
-    correction_mps: float
-    """|safe - nominal| [m/s], nominal after height hold, speed and acceleration limits."""
-    solve_time_s: float
-    """Time of building and solving [s]; 0 without pose. The one figure here that a clock is read for."""
-    neighbours: int
-    """Other drones that entered the barrier conditions."""
-    neighbour_age_max_s: float
-    """Age of the oldest of their positions [s]; NaN: none."""
 
 
 @dataclass

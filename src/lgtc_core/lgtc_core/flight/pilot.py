@@ -22,7 +22,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lgtc_core.flight.guard import SafeCommand
+from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, MissionPhase, SafetyMode, Tier, VehiclePhase
 from lgtc_core.flight.reference import Reference, Setpoint
 from lgtc_core.schema import Bounds

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lgtc_core.flight.guard import SafeCommand
+from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
 from lgtc_core.flight.pilot import Action, Order, Pilot, PilotParams
 from lgtc_core.flight.reference import Reference
