@@ -6,10 +6,11 @@ makes a message from plain values, so that the offline loop writes the same kind
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from rosbags.interfaces import Nodetype
@@ -21,6 +22,7 @@ from lgtc_core.errors import ContractError
 
 POSE_TYPE = "geometry_msgs/msg/PoseStamped"
 VELOCITY_TYPE = "geometry_msgs/msg/TwistStamped"
+HEADER_TYPE = "std_msgs/msg/Header"
 NS_PER_S = 1_000_000_000
 
 
@@ -88,7 +90,22 @@ def typestore(definitions: Mapping[str, str]) -> Typestore:
     store = get_typestore(Stores.ROS2_JAZZY)
     for name, text in definitions.items():
         register(store, name, text)
+    for name in definitions:
+        for part in _parts(store, name):
+            if part not in store.fielddefs:
+                raise ContractError(
+                    f"definition of {name}", f"the unknown type {part}", "types whose definition is given"
+                )
     return store
+
+
+def _parts(store: Typestore, name: str) -> Iterator[str]:
+    """Names of the messages that a message has as fields or entries of fields."""
+    fields: Any = store.fielddefs[name][1]
+    for _, (node, detail) in fields:
+        inner, content = detail[0] if node in (Nodetype.ARRAY, Nodetype.SEQUENCE) else (node, detail)
+        if inner is Nodetype.NAME:
+            yield content
 
 
 def register(store: Typestore, name: str, text: str) -> None:
@@ -122,12 +139,89 @@ def build(store: Typestore, type_name: str, values: Mapping[str, Any] | None = N
     Raises:
         ContractError: a field that the type does not have, or an array of the wrong length.
     """
-    values = {} if values is None else values
-    fields = store.fielddefs[type_name][1]
-    unknown = set(values) - {name for name, _ in fields}
-    if unknown:
-        raise ContractError(type_name, f"the field {sorted(unknown)[0]!r}", "one of " + ", ".join(n for n, _ in fields))
-    return store.types[type_name](**{name: _field(store, type_name, name, kind, values) for name, kind in fields})
+    return _maker(store, type_name)({} if values is None else values)
+
+
+Make = Callable[[Any], Any]
+"""Makes a field or a message from what is given for it; None: nothing is given."""
+
+_MAKERS: WeakKeyDictionary[Typestore, dict[str, Make]] = WeakKeyDictionary()
+
+
+def _maker(store: Typestore, type_name: str) -> Make:
+    """What makes messages of a type, worked out once per typestore."""
+    makers = _MAKERS.setdefault(store, {})
+    if type_name not in makers:
+        makers[type_name] = _message_maker(store, type_name)
+    return makers[type_name]
+
+
+def _message_maker(store: Typestore, type_name: str) -> Make:
+    cls = store.types[type_name]
+    fields = {name: _field_maker(store, f"{type_name}.{name}", kind) for name, kind in store.fielddefs[type_name][1]}
+    is_point, is_header = list(fields) == ["x", "y", "z"], type_name == HEADER_TYPE
+
+    def make(given: Any) -> Any:
+        if is_header and isinstance(given, (int, float)):
+            given = {"stamp": stamp(given), "frame_id": topics.WORLD_FRAME}
+        elif given is None:
+            given = {}
+        elif is_point and not isinstance(given, Mapping) and len(given) == 3:
+            given = dict(zip(fields, given, strict=True))
+        elif not isinstance(given, Mapping):
+            raise ContractError(type_name, f"{given!r}", "a mapping of its fields")
+        for name in given:
+            if name not in fields:
+                raise ContractError(type_name, f"the field {name!r}", "one of " + ", ".join(fields))
+        return cls(**{name: field(given.get(name)) for name, field in fields.items()})
+
+    return make
+
+
+def _field_maker(store: Typestore, where: str, kind: Any) -> Make:
+    node, detail = kind
+    if node is Nodetype.BASE:
+        return _SCALARS.get(detail[0], _whole)
+    if node is Nodetype.NAME:
+        return _maker(store, detail)
+    item, length = detail
+    fixed = length if node is Nodetype.ARRAY else 0
+    make = _items_maker(store, item)
+
+    def sequence(given: Any) -> Any:
+        if given is None:
+            given = [None if item[0] is Nodetype.NAME else 0] * fixed
+        if fixed and len(given) != fixed:
+            raise ContractError(where, f"{len(given)} entries", f"{fixed}")
+        return make(given)
+
+    return sequence
+
+
+def _items_maker(store: Typestore, item: Any) -> Make:
+    """What makes the entries of an array or sequence."""
+    if item[0] is Nodetype.NAME:
+        entry = _maker(store, item[1])
+        return lambda given: [entry(one) for one in given]
+    if item[1][0] == "string":
+        return lambda given: [str(one) for one in given]
+    dtype = np.dtype({"bool": np.bool_, "byte": np.uint8, "char": np.uint8}.get(item[1][0], item[1][0]))
+    return lambda given: np.asarray(given, dtype=dtype).ravel()
+
+
+def _text(given: Any) -> str:
+    return "" if given is None else str(given)
+
+
+def _real(given: Any) -> float:
+    return 0.0 if given is None else float(given)
+
+
+def _whole(given: Any) -> int:
+    return 0 if given is None else int(given)
+
+
+_SCALARS: Mapping[str, Make] = {"string": _text, "bool": bool, "float32": _real, "float64": _real}
 
 
 def stamp(stamp_s: float) -> dict[str, int]:
@@ -139,48 +233,3 @@ def stamp(stamp_s: float) -> dict[str, int]:
 def stamp_ns(time: Any) -> int:
     """Nanoseconds of a ``builtin_interfaces/Time``."""
     return int(time.sec) * NS_PER_S + int(time.nanosec)
-
-
-def _field(store: Typestore, type_name: str, name: str, kind: Any, values: Mapping[str, Any]) -> Any:
-    node, detail = kind
-    given = values.get(name)
-    if node is Nodetype.BASE:
-        return _scalar(detail[0], given)
-    if node is Nodetype.NAME:
-        return build(store, detail, _nested(store, detail, given))
-    item, length = detail
-    items = [] if given is None else given
-    if node is Nodetype.ARRAY:
-        items = [0] * length if given is None else given
-        if len(items) != length:
-            raise ContractError(f"{type_name}.{name}", f"{len(items)} entries", f"{length}")
-    if item[0] is Nodetype.NAME:
-        return [build(store, item[1], _nested(store, item[1], entry)) for entry in items]
-    if item[1][0] == "string":
-        return [str(entry) for entry in items]
-    return np.asarray(items, dtype=_dtype(item[1][0])).ravel()
-
-
-def _nested(store: Typestore, type_name: str, given: Any) -> Mapping[str, Any]:
-    if given is None or isinstance(given, Mapping):
-        return {} if given is None else given
-    if type_name == "std_msgs/msg/Header":
-        return {"stamp": stamp(float(given)), "frame_id": topics.WORLD_FRAME}
-    names = [name for name, _ in store.fielddefs[type_name][1]]
-    if names != ["x", "y", "z"] or len(given) != 3:
-        raise ContractError(type_name, f"{given!r}", "a mapping of its fields")
-    return dict(zip(names, given, strict=True))
-
-
-def _scalar(base: str, given: Any) -> Any:
-    if base == "string":
-        return "" if given is None else str(given)
-    if base == "bool":
-        return bool(given)
-    if base in ("float32", "float64"):
-        return 0.0 if given is None else float(given)
-    return 0 if given is None else int(given)
-
-
-def _dtype(base: str) -> np.dtype[Any]:
-    return np.dtype({"bool": np.bool_, "byte": np.uint8, "char": np.uint8}.get(base, base))

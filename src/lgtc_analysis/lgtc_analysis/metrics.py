@@ -16,6 +16,7 @@ import numpy as np
 
 from lgtc_analysis.flight import Bools, DroneFlight, Flight, Floats, Ints, Series
 from lgtc_analysis.timeline import Timeline, held, held_rows, pose_times, ticks, timeline
+from lgtc_core import schema
 from lgtc_core.flight.phases import VehiclePhase
 from lgtc_core.world import assignment, rules
 
@@ -93,7 +94,7 @@ def _pair_distance(team: Timeline, i: int, j: int, vertical: float) -> Floats:
     along = np.clip(-(q[:-1] * step).sum(-1) / np.where(length2 > 0, length2, 1.0), 0.0, 1.0)
     between = np.sqrt(((q[:-1] + along[:, None] * step) ** 2).sum(-1))
     at = np.sqrt((q**2).sum(-1))
-    return np.fmin(at, np.concatenate([[np.inf], between]))
+    return np.asarray(np.fmin(at, np.concatenate([[np.inf], between])), dtype=np.float64)
 
 
 def share_met(flight: Flight) -> Floats:
@@ -107,8 +108,8 @@ def share_met_per_consumer(flight: Flight) -> Floats:
     demand = flight.demand
     asked = demand.demanded.sum(-1)
     there = demand.exists & (asked > 0)
-    share: Floats = np.where(there, 1.0 - demand.remaining.sum(-1) / np.where(asked > 0, asked, 1.0), np.nan)
-    return share
+    result = 1.0 - demand.remaining.sum(-1) / np.where(asked > 0, asked, 1.0)
+    return np.asarray(np.where(there, result, np.nan), dtype=np.float64)
 
 
 def within(series: Series, span_s: tuple[float, float]) -> Bools:
@@ -231,6 +232,8 @@ class Rewards:
 
     time_s: Floats  # (T,)
     terms: rules.RewardTerms  # each (T, N)
+    alive: Bools  # (T, N)
+    """Whether a drone followed its policy; the others earn nothing."""
     target: Ints  # (T, N)
     """Consumer of eq. (2) per drone, column of `Flight.demand.names`; -1 none."""
     solver: str
@@ -242,23 +245,18 @@ class Rewards:
         return np.asarray(self.terms.total(), dtype=np.float64)
 
 
-def rewards(flight: Flight, weights: rules.RewardWeights, tick_s: float = TICK_S) -> Rewards | None:
+def rewards(flight: Flight) -> Rewards | None:
     """Reward of eq. (3) as training counts it, from the recorded world; None if the mission was never active.
 
     What a drone released between two ticks is what its supply of an instantaneously depleted kind fell by
     inside a disc that asks for that kind. Eq. (2) is solved anew whenever a drone joins or leaves or a demand
     is edited, as in training.
-
-    Args:
-        flight: the flight.
-        weights: coefficients of eq. (3).
-        tick_s: time between two decisions [s].
     """
     begin, end = flight.active_s
-    if not np.isfinite(begin) or end - begin < 2 * tick_s or not flight.demand.names:
+    if not np.isfinite(begin) or end - begin < 2 * tick_s(flight) or not flight.demand.names:
         return None
     demand, arena = flight.demand, flight.team.arena
-    team = timeline(flight, ticks(begin, end, tick_s))
+    team = timeline(flight, ticks(begin, end - 1e-6, tick_s(flight)))
     row = np.clip(held(demand.time_s, team.time_s), 0, None)
     alive = (team.phase == VehiclePhase.FLYING) & np.isfinite(team.position_m).all(-1)
     p = np.nan_to_num(arena.to_normalised(team.position_m[..., :2]))
@@ -294,7 +292,7 @@ def rewards(flight: Flight, weights: rules.RewardWeights, tick_s: float = TICK_S
         total_supply=supply[0].sum(),
         target=target[1:],
     )
-    return Rewards(team.time_s[1:], rules.rewards(weights, tick), target[1:], solver)
+    return Rewards(team.time_s[1:], rules.rewards(reward_weights(flight), tick), alive[1:], target[1:], solver)
 
 
 def _wide(drone: DroneFlight, kinds: tuple[str, ...]) -> Floats:
@@ -395,3 +393,30 @@ def message_ages_s(flight: Flight) -> Floats:
     values = np.concatenate([drone.policy_state.oldest_message_age_s for drone in flight.drones.values()])
     finite: Floats = values[np.isfinite(values)]
     return finite
+
+
+def quantiles_ms(values_s: Floats) -> tuple[float, float, float]:
+    """(median, 99th percentile, largest) of times, in milliseconds; NaN without values."""
+    if not len(values_s):
+        return (float("nan"), float("nan"), float("nan"))
+    median, p99 = np.quantile(values_s, [0.5, 0.99])
+    return (float(median) * 1e3, float(p99) * 1e3, float(values_s.max()) * 1e3)
+
+
+def tick_s(flight: Flight) -> float:
+    """Time between two decisions, as the model card says; the paper's 20 Hz without a card [s]."""
+    return float(flight.info.model_card.get("tick_s", TICK_S))
+
+
+def liquid_width(flight: Flight) -> int:
+    """Number F of leading entries of the recurrent state that are the liquid state; without a card all of
+    them.
+    """
+    widest = max((drone.policy_state.state.shape[-1] for drone in flight.drones.values()), default=0)
+    return int(flight.info.model_card.get("liquid_width", widest))
+
+
+def reward_weights(flight: Flight) -> rules.RewardWeights:
+    """Coefficients of eq. (3) that the model was trained with; the defaults without a card."""
+    trained = flight.info.model_card.get("training", {}).get("rewards")
+    return rules.RewardWeights() if trained is None else schema.build(rules.RewardWeights, trained, flight.source)

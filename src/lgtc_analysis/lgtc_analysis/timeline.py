@@ -30,8 +30,8 @@ class Timeline:
 
 def ticks(begin_s: float, end_s: float, tick_s: float) -> Floats:
     """Grid of times from `begin_s` to `end_s`, both included as far as the tick allows [s]."""
-    grid: Floats = begin_s + tick_s * np.arange(int(np.floor((end_s - begin_s) / tick_s + 1e-9)) + 1)
-    return grid
+    count = int(np.floor((end_s - begin_s) / tick_s + 1e-9)) + 1
+    return np.linspace(begin_s, begin_s + tick_s * (count - 1), count)
 
 
 def pose_times(flight: Flight, limit: int = 20_000) -> Floats:

@@ -1,4 +1,6 @@
-"""The verdict: named checks of one flight, each with what was got and what was needed, true to the recording."""
+"""The verdict: named checks of one flight, each with what was got and what was needed, true to the
+recording.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,14 @@ from enum import Enum
 import numpy as np
 
 from lgtc_analysis import metrics
-from lgtc_analysis.flight import Flight, Floats
+from lgtc_analysis.flight import Flight
 from lgtc_analysis.timeline import in_the_air, pose_times, timeline
 from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
 
 SERVED_AGAIN_S = 35.0
-"""Longest time without a server: the paper's drone is emptied at 55 s and replaced by about 90 s (Section V)."""
+"""Longest time without a server: the paper's drone is emptied at 55 s and replaced by about 90 s (Section
+V).
+"""
 LANDING_ORDER_S = 1.0
 """Longest time from the battery's demand to land to the begin of landing [s]."""
 COMMAND_GAP_S = 0.4
@@ -156,7 +160,9 @@ def _empty_landed(flight: Flight) -> Check:
 
 
 def _landing_delay_s(flight: Flight, drone: str) -> float:
-    """Time from the battery's demand while active until the drone lands [s]; NaN: no demand, inf: it did not land."""
+    """Time from the battery's demand while active until the drone lands [s]; NaN: no demand, inf: it did not
+    land.
+    """
     one = flight.drones[drone]
     asks = one.resources.time_s[(one.resources.tier >= Tier.LAND) & metrics.within(one.resources, flight.active_s)]
     if not len(asks):
@@ -237,10 +243,3 @@ def _recording_whole(flight: Flight) -> Check:
 def percent(share: float) -> str:
     """A share in words, rounded down so that 100 % means all."""
     return f"{np.floor(share * 1000) / 10:g} %" if share < metrics.MET_SHARE else "100 %"
-
-
-def quantiles_ms(values_s: Floats) -> tuple[float, float, float]:
-    """(median, 99th percentile, largest) of times, in milliseconds; NaN without values."""
-    if not len(values_s):
-        return (float("nan"),) * 3
-    return tuple(float(x) * 1e3 for x in (*np.quantile(values_s, [0.5, 0.99]), values_s.max()))  # type: ignore[return-value]

@@ -1,16 +1,20 @@
 """A small kinematic world that writes bags as the recorder does: ground truth for every figure of a flight.
 
-Five drones, three places, as in the paper's Section V: at 12 s the only server of "north" is emptied and lands, cf4 leaves the
-over-covered "west" and takes its place. cf5 also carries a parcel for "east". Deterministic; faults can be switched on.
+Five drones, three places, as in the paper's Section V: at 12 s the only server of "north" is emptied and
+lands, cf4 leaves the over-covered "west" and takes its place. cf5 also carries a parcel for "east".
+Deterministic; faults can be switched on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.typesys.store import Typestore
+
 from lgtc_analysis.bag import BagWriter, read_flight
 from lgtc_analysis.flight import Flight
 from lgtc_analysis.info import FlightInfo
@@ -20,10 +24,9 @@ from lgtc_core.fleet.fleet import build_fleet
 from lgtc_core.fleet.scenario import build_scenario
 from lgtc_core.fleet.team import Team, resolve
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
-from rosbags.typesys.store import Typestore
 
 DEFINITIONS = Path(__file__).parents[2] / "lgtc_interfaces" / "msg"
-TICK_S = 0.05
+TICK_S = 0.1
 ROS_START_S = 40.0
 """ROS time at which the policies take over."""
 TAKE_OFF_S, ACTIVE_S, LANDING_S = 2.0, 24.0, 2.6
@@ -103,9 +106,7 @@ class World:
             self.report(name, phase, t)
         self.sequence += 1
         view = self.book.view(t)
-        consumers = [
-            {**vars(one), "position": (*one.position_m, 0.0), "position_m": None} for one in view.consumers
-        ]
+        consumers = [{**vars(one), "position": (*one.position_m, 0.0), "position_m": None} for one in view.consumers]
         for one in consumers:
             del one["position_m"]
         self.put("/demand", t, {"revision": view.revision, "kinds": view.kinds, "consumers": consumers})
@@ -150,7 +151,7 @@ class World:
 
     def goal(self, name: str, t: float) -> np.ndarray:
         if self.fault == "too close" and name == "cf4" and t < 8.0:
-            return np.array(PLACES["west"]) + (0.1, 0.0)
+            return np.array([-1.4, -0.5])
         if self.fault == "leaves the arena" and name == "cf5" and 5.0 < t < 8.0:
             return np.array([2.7, -0.5])
         slot = (-0.4, 0.0) if self.choice(name, t) == "north" and name == "cf4" else SLOTS[name]
@@ -210,18 +211,23 @@ def types() -> Typestore:
 @pytest.fixture(scope="session")
 def fly(types: Typestore, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Bag of a flight, `fault` naming what goes wrong in it."""
-    made: dict[str, Path] = {}
 
+    @cache
     def make(fault: str = "") -> Path:
-        if fault not in made:
-            made[fault] = tmp_path_factory.mktemp("flight") / "bag"
-            with BagWriter(made[fault], types) as writer:
-                World(writer, fault).fly()
-        return made[fault]
+        path = tmp_path_factory.mktemp("flight") / "bag"
+        with BagWriter(path, types) as writer:
+            World(writer, fault).fly()
+        return path
 
     return make
 
 
 @pytest.fixture(scope="session")
-def flight(fly: Callable[..., Path]) -> Flight:
-    return read_flight(fly())
+def flown(fly: Callable[..., Path]) -> Callable[..., Flight]:
+    """Flight of the bag of that fault; shared between tests, so leave it as it is."""
+    return cache(lambda fault="": read_flight(fly(fault)))
+
+
+@pytest.fixture(scope="session")
+def flight(flown: Callable[..., Flight]) -> Flight:
+    return flown()
