@@ -99,7 +99,7 @@ def test_a_definition_that_contradicts_a_known_type_is_refused(types: Typestore)
 
 
 def test_a_folder_without_definitions_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="no [.]msg file"):
+    with pytest.raises(ContractError, match=r"no \.msg file"):
         read_definitions(tmp_path)
 
 
