@@ -56,11 +56,14 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
             self.tell(topics.of_drone(drone, topics.RESOURCES), answer.message)
 
     def _deliver(self, request: Any) -> wire.Wire:
-        delivery = self.book.deliver(
-            request.request_id, request.drone, request.consumer, request.kind, request.offered
-        )
+        answer = self.book.deliver(request.request_id, request.drone, request.consumer, request.kind, request.offered)
         self._publish(self.now_s())
-        return delivery._asdict()
+        return {
+            "accepted": answer.accepted,
+            "amount": answer.amount,
+            "remaining": answer.remaining,
+            "message": answer.message,
+        }
 
     def _edit(self, request: Any) -> wire.Wire:
         answer = server.edit(self.book, request.operation, wire.consumer_spec_from_wire(request.consumer))

@@ -9,6 +9,7 @@ fault.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ from lgtc_nodes.node import SwarmNode
 
 SPIN_S = 0.1
 """Longest wait in the executor: the time within which a signal is noticed."""
+TEARDOWN_S = 10.0
+"""Longest time that leaving the network may take."""
 LOOK_S = 0.05
 """The lifeline is looked at this often."""
 PARENT_VARIABLE = "LGTC_PARENT_PID"
@@ -61,8 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         for node in nodes:
             node.close()
+        # Nothing is left to do; a middleware that hangs while it is taken down is told with its stack, and left.
+        faulthandler.dump_traceback_later(TEARDOWN_S, exit=True)
         if rclpy.ok():
             rclpy.shutdown()
+        faulthandler.cancel_dump_traceback_later()
     return 0
 
 

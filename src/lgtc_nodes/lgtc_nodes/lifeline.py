@@ -2,10 +2,10 @@
 
 | what happened | the process ends |
 | --- | --- |
-| the mission is DONE | after `linger_s` |
-| first SIGINT or SIGTERM, or the parent is gone | with the last duty of its nodes, at the latest after `grace_s` |
+| the mission is DONE | `linger_s` after the last duty of its nodes, or after `grace_s` |
+| first SIGINT or SIGTERM, or the parent is gone | likewise |
+| /mission never heard for `start_s`, or silent for `silence_s` | likewise |
 | second signal | now |
-| /mission never heard for `start_s`, or silent for `silence_s` | with the last duty, at the latest after `grace_s` |
 
 A node's duty is what must not be dropped in the air: the vehicle adapter has one until its drone is down, the
 supervisor until the mission is DONE, the recorder as long as messages come in.
@@ -23,7 +23,7 @@ class LifelineParams:
     """Times on the steady clock [s]."""
 
     linger_s: float = 0.5
-    """From DONE to the end, so that the last messages still leave."""
+    """From the last duty to the end, so that the last messages still leave."""
     start_s: float = 60.0
     """Longest wait for the first /mission; a loaded machine starts twenty processes in a fraction of it."""
     silence_s: float = 3.0
@@ -56,6 +56,7 @@ class Lifeline:
         self.cause: Cause | None = None
         """First reason to end, None while there is none."""
         self._asked_s = 0.0
+        self._busy_s = now_s
         self._heard_s: float | None = None
         self._started_s = now_s
         self._done_s: float | None = None
@@ -84,13 +85,13 @@ class Lifeline:
         """True when the process ends now; `duty` while one of its nodes has one."""
         if self.signals >= 2:
             return True
-        if self._done_s is not None:
-            lingered = now_s - self._done_s >= self.params.linger_s
-            return lingered and not (duty and self._within_grace(now_s, self._done_s))
-        return self.cause is not None and not (duty and self._within_grace(now_s, self._asked_s))
-
-    def _within_grace(self, now_s: float, since_s: float) -> bool:
-        return now_s - since_s < self.params.grace_s
+        since_s = self._asked_s if self._done_s is None else self._done_s
+        if self.cause is None and self._done_s is None:
+            return False
+        if duty and now_s - since_s < self.params.grace_s:
+            self._busy_s = now_s
+            return False
+        return now_s - max(since_s, self._busy_s) >= self.params.linger_s
 
     def _first_cause(self, now_s: float, parent_pid: int) -> Cause | None:
         if self._done_s is not None:

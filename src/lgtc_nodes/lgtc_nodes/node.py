@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from lgtc_nodes.qos import STREAMS
 
 TELL_EVERY_S = 5.0
 """A refusal that repeats is logged this often per topic."""
+STALL_S = 0.1
+"""A timer that comes later than this, and later than three periods, has been held up by its own process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +124,22 @@ class SwarmNode(Node, Generic[P]):
             self.get_logger().warning(f"{what}: {sentence}")
 
     def every(self, period_s: float, action: Callable[[float], object]) -> None:
-        """Call `action` with the ROS time every `period_s` of ROS time."""
-        self.create_timer(period_s, lambda: self.guarded("timer", lambda: action(self.now_s())))
+        """Call `action` with the ROS time every `period_s` of ROS time.
+
+        After a jump of a simulated clock a timer comes several times at one time; `action` is called once. After a
+        stall of this very process it is skipped once: what came in meanwhile is not read yet, so nobody may be called
+        silent.
+        """
+        stall_s = max(3.0 * period_s, STALL_S)
+        last_s: list[float] = [math.nan]
+
+        def tick() -> None:
+            now_s = self.now_s()
+            since_s, last_s[0] = now_s - last_s[0], now_s
+            if since_s != 0.0 and not since_s > stall_s:
+                self.guarded("timer", lambda: action(now_s))
+
+        self.create_timer(period_s, tick)
 
     def serve(self, service: str, kind: Any, answer: Callable[[Any], Mapping[str, Any]]) -> None:
         """Offer a service.

@@ -52,13 +52,18 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self.hear(topics.POSE, wire.pose_from_wire, self._pose)
         self.hear(topics.VELOCITY_NOMINAL, wire.velocity_from_wire, lambda nominal: self.guard.nominal(*nominal))
         self.hear(topics.PRESENCE, wire.presence_from_wire, self._sighted)
-        self._near = NearSubscriptions(self, topics.POSE, _pose_of, lambda named: self.guard.neighbour(*named))
+        self._near = NearSubscriptions(self, topics.POSE, _sighting_of, self._neighbour)
         self.every(self.params.watchdog_s, self._watch)
 
     def _pose(self, pose: wire.Pose) -> None:
         self.neighbourhood.moved(pose.position_m)
         if self.guard.pose(*pose):
             self._command(self.now_s())
+
+    def _neighbour(self, sighting: Sighting) -> None:
+        """A near drone's pose is its presence too: it is watched even when its policy, which sends it, is dead."""
+        self.neighbourhood.sighted(sighting)
+        self.guard.neighbour(*sighting)
 
     def _sighted(self, sighting: Sighting) -> None:
         self.neighbourhood.sighted(sighting)
@@ -75,9 +80,9 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self._say_safety(wire.safety_to_wire(command))
 
 
-def _pose_of(name: str) -> Callable[[Any], tuple[str, float, Any]]:
-    """Converter of another drone's PoseStamped to the guard's (name, stamp, position)."""
-    return lambda message: (name, *wire.pose_from_wire(message))
+def _sighting_of(name: str) -> Callable[[Any], Sighting]:
+    """Converter of another drone's PoseStamped."""
+    return lambda message: Sighting(name, *wire.pose_from_wire(message))
 
 
 create = SafetyFilterNode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -20,6 +21,9 @@ from lgtc_sim.world import World, WorldParams
 
 BEHIND_S = 0.2
 """When the machine cannot keep up, this much is made up for; what is beyond is given up, and time runs slower."""
+
+AFTER_TOUCHDOWN_S = 2.0
+"""Simulated time that goes on after the last touchdown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +69,15 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
                 lambda _, name=name: vehicles.notify_setpoints_stop(name),
             )
         self.create_service(RosEmpty, topics.EMERGENCY, self._emergency)
+        self._airborne_s = -math.inf
         self._begun_s = time.monotonic()
         self.create_timer(
             self.params.world.dt_s / self.params.speed, self._advance, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
 
     def has_duty(self) -> bool:
-        """True while a drone is in the air: without its simulator it would hang there."""
-        return bool(self.world.airborne.any())
+        """True while a drone is in the air, and a little longer, so that its adapter sees that it is down."""
+        return self.world.now_s - self._airborne_s < AFTER_TOUCHDOWN_S
 
     def _advance(self) -> None:
         """Make the steps that are due by the wall's clock."""
@@ -87,6 +92,8 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
 
     def _step(self) -> None:
         self.world.step()
+        if self.world.airborne.any():
+            self._airborne_s = self.world.now_s
         self._say_clock({"clock": self.world.now_s})
         for name, pose in self.world.poses().items():
             self._say_pose[name](wire.pose_to_wire(pose))

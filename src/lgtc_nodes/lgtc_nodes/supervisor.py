@@ -25,6 +25,7 @@ from lgtc_nodes.node import NodeParams, SwarmNode
 class SupervisorParams(NodeParams):
     """Parameters of the supervisor."""
 
+    period_s: Annotated[float, Bounds(0.02, 0.5, "s"), "Time between two heartbeats on /mission"] = 0.1
     vehicle_lifetime_s: Annotated[
         float, Bounds(0.2, 60.0, "s"), "Silence of a vehicle after which it counts as lost"
     ] = 2.0
@@ -74,7 +75,7 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
         self.hear(topics.DEMAND, wire.demand_from_wire, self._demanded)
         self.serve(topics.MISSION_LAND, RosTrigger, lambda _: self._asked(Request.LAND))
         self.serve(topics.MISSION_ABORT, RosTrigger, lambda _: self._asked(Request.ABORT))
-        self.every(1.0 / self.params.mission.rate_hz, self._tick)
+        self.every(self.params.period_s, self._tick)
 
     def on_stop(self) -> None:
         """Asked to end: land all first."""
@@ -85,7 +86,7 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
         return self._phase is not MissionPhase.DONE
 
     def _tick(self, now_s: float) -> None:
-        order = self.mission.update(now_s, self._phases(now_s), self._demand, self._request, self._present)
+        order = self.mission.update(now_s, self._phases(now_s), self._demand, self._request)
         self._request = None
         if order.phase is not self._phase:
             self.get_logger().info(f"{order.phase.name} {order.reason}")
@@ -95,10 +96,10 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
             self._happen(due)
 
     def _phases(self, now_s: float) -> dict[str, VehiclePhase | None]:
-        """Phase of every drone; None: not heard, or not any more."""
+        """Phase of every drone; None: not ready yet (its policy has not been heard), or not heard any more."""
         phases: dict[str, VehiclePhase | None] = dict.fromkeys(self.team.names)
         for name, report in self._vehicles.items():
-            if now_s - report.stamp_s <= self.params.vehicle_lifetime_s:
+            if now_s - report.stamp_s <= self.params.vehicle_lifetime_s and name in self._present:
                 phases[name] = report.phase
         return phases
 

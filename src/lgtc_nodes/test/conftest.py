@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ SCENARIO = {
         "west": {"position_m": [-1.4, 0.0], "demand": {"battery": {"amount": 0.5, "depletion": "zero_depletion"}}},
         "east": {"position_m": [1.4, 0.0], "demand": {"battery": {"amount": 0.5, "depletion": "zero_depletion"}}},
     },
-    "duration_s": 6.0,
+    "duration_s": 5.0,
 }
 MINDS, WINGS = ("policy", "resource_monitor"), ("safety_filter", "vehicle")
 
@@ -52,7 +54,7 @@ class Swarm:
     """
 
     def __init__(
-        self, folder: Path, model_dir: Path, domain: int, speed: float = 2.0, scenario: dict[str, Any] | None = None
+        self, folder: Path, model_dir: Path, domain: int, speed: float = 1.0, scenario: dict[str, Any] | None = None
     ) -> None:
         self.folder, self.domain = folder, domain
         self.drones = tuple(FLEET["drones"])
@@ -79,15 +81,13 @@ class Swarm:
         self.node = Node("bystander", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self.phases: dict[str, list[VehiclePhase]] = {drone: [] for drone in self.drones}
+        self.phases: dict[str, VehiclePhase] = {}
         self.missions: list[wire.MissionReport] = []
         self.heights_m: dict[str, float] = {}
-        self.demand: Any = None
         self.watch(topics.MISSION, lambda message: self.missions.append(wire.mission_from_wire(message)))
-        self.watch(topics.DEMAND, lambda message: setattr(self, "demand", wire.demand_from_wire(message)))
         for drone in self.drones:
-            self.watch(topics.VEHICLE, lambda message, drone=drone: self._phase(drone, message), drone)
-            self.watch(topics.POSE, lambda message, drone=drone: self._pose(drone, message), drone)
+            self.watch(topics.VEHICLE, partial(self._phase, drone), drone)
+            self.watch(topics.POSE, partial(self._pose, drone), drone)
 
     def start(self, *kinds: str, drones: tuple[str, ...] | None = None) -> None:
         """Start processes by name: a team node's kind, `minds`, `wings` (one process per drone each)."""
@@ -113,7 +113,8 @@ class Swarm:
 
     def wait_phase(self, phase: VehiclePhase, timeout_s: float = 25.0) -> None:
         """Wait until every drone is in `phase`."""
-        self.wait(f"all {phase.name}", lambda: all(p and p[-1] is phase for p in self.phases.values()), timeout_s)
+        wanted = dict.fromkeys(self.drones, phase)
+        self.wait(f"all {phase.name}", lambda: self.phases == wanted, timeout_s)
 
     def wait_mission(self, phase: MissionPhase, timeout_s: float = 25.0) -> None:
         """Wait until the mission is in `phase`."""
@@ -163,6 +164,11 @@ class Swarm:
         """Log of one process."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
+    def phases_told(self, drone: str) -> list[str]:
+        """Phases that the drone's vehicle adapter told in its log, in order."""
+        names = "|".join(phase.name for phase in VehiclePhase)
+        return re.findall(rf"\[{drone}\.vehicle\]: ({names})", self.log(f"wings-{drone}"))
+
     def close(self) -> None:
         """End everything, whatever state it is in."""
         for process in self.processes.values():
@@ -193,9 +199,8 @@ class Swarm:
         (self.folder / name).write_text(yaml.safe_dump(data))
 
     def _phase(self, drone: str, message: Any) -> None:
-        phase = wire.vehicle_from_wire(message).phase
-        if not self.phases[drone] or self.phases[drone][-1] is not phase:
-            self.phases[drone].append(phase)
+        if message.phase in tuple(VehiclePhase):
+            self.phases[drone] = VehiclePhase(message.phase)
 
     def _pose(self, drone: str, message: Any) -> None:
         self.heights_m[drone] = message.pose.position.z

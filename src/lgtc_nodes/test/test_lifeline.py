@@ -36,12 +36,22 @@ def test_done_waits_for_a_duty_but_not_for_ever() -> None:
     assert line.over(30.1, duty=True)
 
 
+def test_the_last_words_after_a_duty_still_leave() -> None:
+    line = alive()
+    line.heard(10.0, done=True)
+    line.update(10.0, PARENT)
+    assert not line.over(12.0, duty=True)
+    assert not line.over(12.4, duty=False)
+    assert line.over(12.6, duty=False)
+
+
 def test_the_first_signal_waits_for_a_duty_and_no_longer_than_the_grace() -> None:
     line = alive()
     line.signal()
     assert line.update(10.1, PARENT) is Cause.SIGNAL
-    assert line.over(10.1, duty=False)
-    assert not line.over(30.0, duty=True)
+    assert not line.over(10.2, duty=False)
+    assert line.over(10.7, duty=False)
+    assert not line.over(29.5, duty=True)
     assert line.over(30.2, duty=True)
 
 
@@ -55,16 +65,16 @@ def test_the_second_signal_ends_it_at_once() -> None:
 def test_a_dead_parent_counts_as_a_signal() -> None:
     line = alive()
     assert line.update(10.1, 1) is Cause.ORPHANED
-    assert line.over(10.1, duty=False)
-    assert not line.over(10.2, duty=True)
+    assert line.over(10.7, duty=False)
+    assert not line.over(10.7, duty=True)
 
 
 def test_a_silent_supervisor_ends_it() -> None:
     line = alive()
     assert line.update(12.9, PARENT) is None
     assert line.update(13.1, PARENT) is Cause.SILENCE
-    assert line.over(13.1, duty=False)
-    assert not line.over(13.1, duty=True)
+    assert line.over(13.7, duty=False)
+    assert not line.over(13.7, duty=True)
 
 
 def test_a_supervisor_that_is_heard_again_in_time_takes_the_end_back() -> None:

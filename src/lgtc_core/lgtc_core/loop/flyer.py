@@ -17,7 +17,7 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 
-from lgtc_core.flight.guard import SafeCommand
+from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import Tier, VehiclePhase
 from lgtc_core.flight.pilot import Order, Pilot, PilotParams
 from lgtc_core.flight.reference import Setpoint
@@ -34,7 +34,7 @@ _LIFETIME = Bounds(0.05, 60.0, "s")
 class FlyerParams:
     """How a vehicle adapter treats what it hears."""
 
-    mission_lifetime_s: Annotated[float, _LIFETIME, "Silence of /mission after which the drone lands"] = 1.0
+    mission_lifetime_s: Annotated[float, _LIFETIME, "Silence of /mission after which the drone lands"] = 2.0
     resources_lifetime_s: Annotated[float, _LIFETIME, "Silence of the resource monitor after which it lands"] = 3.0
     pose_lifetime_s: Annotated[float, _LIFETIME, "Age at which the own position counts as unknown"] = 0.2
     pilot: PilotParams = field(default_factory=PilotParams)
