@@ -133,6 +133,7 @@ class AlgorithmConfig:
     ] = 0.0
     motion_loss_end: Annotated[float, Bounds(0.0, 100.0), "the same at the end of the run*"] = 0.0
     imitation_steps: Annotated[int, Bounds(0, 10**9), "snapshots at the start without the clipped surrogate (12)*"] = 0
+    value_steps: Annotated[int, Bounds(0, 10**9), "of them, how many at the end already train the value*"] = 0
     value_normalisation: Annotated[bool, "returns are scaled to unit variance for the value network*"] = False
 
 

@@ -70,7 +70,7 @@ class Links:
 
         Args:
             p: (W, N, 2) positions of the senders. alive: (W, N). lost: (W, N, K) bool, per link.
-            messages: per stream (W, N, D).
+            messages: per stream (W, N, D); streams left out keep silent.
         """
         sent_from = p[:, self.senders]
         offset = sent_from - p.unsqueeze(2)
@@ -81,9 +81,8 @@ class Links:
         keep = arrived.unsqueeze(-1)
         self.p = torch.where(keep, sent_from, self.p)
         self.age = torch.where(arrived, 1.0, self.age + 1.0)
-        self.messages = [
-            torch.where(keep, new[:, self.senders], old) for new, old in zip(messages, self.messages, strict=True)
-        ]
+        for stream, new in enumerate(messages):
+            self.messages[stream] = torch.where(keep, new[:, self.senders], self.messages[stream])
 
     def heard(self, p: Tensor) -> tuple[Tensor, Tensor]:
         """(neighbours_seen (W, N, K, 3), neighbour_mask (W, N, K)) for hearers at p (W, N, 2)."""
@@ -323,7 +322,7 @@ class World:
         """Steps 2 to 5 of the module's docstring.
 
         Args:
-            action: (W, N, 2), shortened to norm 1. messages: per stream (W, N, D).
+            action: (W, N, 2), shortened to norm 1. messages: per stream (W, N, D); streams left out keep silent.
 
         Returns:
             Rewards per agent, zeros for lost ones.

@@ -168,7 +168,7 @@ def export(run_folder: Path, directory: Path, name: str, seeds: int, worlds: int
         disc_radius=base.disc_radius,
         speed_per_s=base.speed_per_s,
         value_range=list(value_range),
-        contraction_rate=float(run.policy.contraction_rate()),
+        contraction_rate=run.policy.contraction_rate().item(),
         training=schema.dump(run.config),
         scores=scores,
     )

@@ -42,7 +42,7 @@ class Rollout:
     """One episode of a group of worlds. Leading dimensions (T, W), agents N."""
 
     policy_input: Observation
-    value_input: Observation
+    value_input: Observation | None  # None: the value network took no part
     action: Tensor  # (T, W, N, 2) before it was shortened
     log_probability: Tensor  # (T, W, N)
     choice: Tensor  # (T, W, N) index of the chosen consumer
@@ -62,7 +62,8 @@ class Rollout:
             return x.flatten(0, 1 if x.shape[2] == 1 else 2)
 
         return Samples(
-            agents, Observation(*map(join, self.policy_input)), Observation(*map(join, self.value_input)),
+            agents, Observation(*map(join, self.policy_input)),
+            Observation(*map(join, self.value_input)) if self.value_input is not None else None,
             join(self.action), join(self.log_probability), join(self.choice), join(self.label), join(self.motion),
             join(self.advantage), join(self.target), join(self.alive).nonzero()[:, 0],
         )  # fmt: skip
@@ -73,7 +74,7 @@ class Samples(NamedTuple):
 
     agents: int
     policy_input: Observation
-    value_input: Observation
+    value_input: Observation | None
     action: Tensor
     log_probability: Tensor
     choice: Tensor
@@ -118,7 +119,12 @@ class ReturnScale:
 
 @torch.no_grad()
 def collect(
-    world: World, policy: LgtcNetwork, value: LgtcNetwork, scale: ReturnScale, generator: torch.Generator, motion: bool
+    world: World,
+    policy: LgtcNetwork,
+    value: LgtcNetwork,
+    scale: ReturnScale,
+    generator: torch.Generator,
+    coefficients: Coefficients,
 ) -> tuple[Rollout, Tensor]:
     """Fly one episode with exploration.
 
@@ -127,33 +133,38 @@ def collect(
     """
     world.reset()
     w, n = world.p.shape[:2]
-    states = [policy.initial_state(w, n), value.initial_state(w, n)]
+    state, judge_state = policy.initial_state(w, n), value.initial_state(w, n)
     steps: list[tuple[Tensor, ...]] = []
-    inputs: list[tuple[Observation, Observation]] = []
+    policy_inputs: list[Observation] = []
+    value_inputs: list[Observation] = []
     mean, deviation = scale.moments()
+    worth = torch.zeros(w, n)
     for _ in range(world.config.ticks):
-        seen = world.observe(states[0], 0), world.observe(states[1], 1)
-        out, judged = policy(seen[0]), value(seen[1])
+        policy_inputs.append(world.observe(state, 0))
+        out = policy(policy_inputs[-1])
+        state, messages = out.state, [out.message]
+        if coefficients.judge:
+            value_inputs.append(world.observe(judge_state, 1))
+            judged = value(value_inputs[-1])
+            judge_state, worth = judged.state, judged.head[..., 0] * deviation + mean
+            messages.append(judged.message)
         centre, spread = mean_action(out), log_std(out).exp()
         noise = torch.randn(centre.shape, generator=generator, device=centre.device)
         action = centre + spread * noise
         choice = out.logits.argmax(-1)
-        wanted = world.expert(choice) if motion else torch.zeros_like(action)
+        wanted = world.expert(choice) if coefficients.motion > 0 else torch.zeros_like(action)
         alive, label = world.alive, world.target
-        terms = world.step(action, [out.message, judged.message])
-        inputs.append(seen)
-        steps.append((
-            action, _log_probability(action, centre, spread), choice, judged.head[..., 0] * deviation + mean,
-            terms.total(), alive, label, wanted,
-        ))  # fmt: skip
-        states = [out.state, judged.state]
-    last = value(world.observe(states[1], 1)).head[..., 0] * deviation + mean
+        terms = world.step(action, messages)
+        log_probability = _log_probability(action, centre, spread)
+        steps.append((action, log_probability, choice, worth, terms.total(), alive, label, wanted))
+    last = value(world.observe(judge_state, 1)).head[..., 0] * deviation + mean if coefficients.judge else worth
     columns = [torch.stack(column) for column in zip(*steps, strict=True)]
-    policy_input, value_input = (
-        Observation(*(torch.stack(parts) for parts in zip(*stream, strict=True)))
-        for stream in zip(*inputs, strict=True)
-    )
-    return Rollout(policy_input, value_input, *columns), last
+    return Rollout(_stack(policy_inputs), _stack(value_inputs) if value_inputs else None, *columns), last
+
+
+def _stack(inputs: list[Observation]) -> Observation:
+    """Observations of several ticks, with time as the first dimension."""
+    return Observation(*(torch.stack(parts) for parts in zip(*inputs, strict=True)))
 
 
 def _log_probability(action: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
@@ -197,6 +208,8 @@ class Coefficients:
     assignment: float
     motion: float
     surrogate: bool
+    judge: bool
+    """The value network takes part; without it every value is 0 and the surrogate has to be off."""
 
 
 class Learner:
@@ -221,7 +234,8 @@ class Learner:
         config = self.config
         alive = torch.cat([rollout.advantage[rollout.alive] for rollout in rollouts])
         centre, spread = alive.mean(), alive.std() + 1e-6
-        self.scale.update(torch.cat([rollout.target[rollout.alive] for rollout in rollouts]))
+        if coefficients.judge:
+            self.scale.update(torch.cat([rollout.target[rollout.alive] for rollout in rollouts]))
         flat = [rollout.flatten() for rollout in rollouts]
         snapshots = sum(rollout.value.shape[0] * rollout.value.shape[1] for rollout in rollouts)
         batches = max(1, snapshots // config.batch)
@@ -263,9 +277,10 @@ class Learner:
             terms["assignment"] = terms["assignment"] + negative.sum() / agents
             off = (centre_now - samples.motion[rows]).square().sum(-1)
             terms["motion"] = terms["motion"] + (off * (choice == samples.choice[rows])).sum() / agents
-            judged = self.value(samples.observation(samples.value_input, rows)).head[..., 0]
-            error = judged - (samples.target[rows] - mean) / deviation
-            terms["value"] = terms["value"] + error.square().sum() / agents
+            if samples.value_input is not None:
+                judged = self.value(samples.observation(samples.value_input, rows)).head[..., 0]
+                error = judged - (samples.target[rows] - mean) / deviation
+                terms["value"] = terms["value"] + error.square().sum() / agents
             with torch.no_grad():
                 sums.kl += float((log_ratio.exp() - 1 - log_ratio).sum() / agents)
                 sums.agreement += float((choice == label).sum() / agents)

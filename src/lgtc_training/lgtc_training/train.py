@@ -78,13 +78,14 @@ class Trainer:
             between(config.assignment_loss, config.assignment_loss_end),
             between(config.motion_loss, config.motion_loss_end),
             self.steps >= config.imitation_steps,
+            self.steps >= config.imitation_steps - config.value_steps,
         )
         for group in learner.optimiser.param_groups:
             group["lr"] = config.learning_rate * between(1.0, config.learning_rate_end)
         rollouts = []
         for world in self.worlds:
             rollout, last = collect(
-                world, learner.policy, learner.value, learner.scale, self.generator, coefficients.motion > 0
+                world, learner.policy, learner.value, learner.scale, self.generator, coefficients
             )
             advantages(rollout, last, world.alive, config)
             rollouts.append(rollout)
