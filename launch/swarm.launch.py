@@ -8,7 +8,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from lgtc_bringup.inputs import LAUNCH_ARGUMENTS, choice_of_texts, prepare
-from lgtc_bringup.plan import OnFailure
+from lgtc_bringup.plan import ROS_ARGUMENTS, OnFailure
 from lgtc_bringup.runner import environment_of
 
 
@@ -22,6 +22,7 @@ def processes(context):
             package=process.package,
             executable=process.executable,
             arguments=list(process.arguments),
+            ros_arguments=ROS_ARGUMENTS,
             parameters=[str(plan.params_file)],
             additional_env=environment_of(plan, os.environ),
             sigterm_timeout="30",  # the first signal lands the drones, which takes a while

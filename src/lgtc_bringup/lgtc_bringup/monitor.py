@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
+from lgtc_bringup.plan import ROS_ARGUMENTS
 from lgtc_bringup.snapshot import ConsumerSnapshot, DroneSnapshot, Snapshot
 from lgtc_core import topics
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
@@ -41,7 +42,9 @@ class Monitor:
 
     def __init__(self, drones: tuple[str, ...]) -> None:
         self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=["--ros-args", *ROS_ARGUMENTS], context=self._context, signal_handler_options=SignalHandlerOptions.NO
+        )
         self._node = rclpy.create_node(
             "lgtc", context=self._context, start_parameter_services=False, enable_rosout=False
         )

@@ -40,6 +40,8 @@ from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.team import Team
 
 BACKENDS = ("embedded",)
+ROS_ARGUMENTS = ("--disable-external-lib-logs",)
+"""Of every process: its output is kept beside the flight already, a second log in the user's home helps nobody."""
 PLAN_FILE = "plan.json"
 BAG_DIR = "bag"
 
@@ -70,7 +72,7 @@ class ProcessSpec:
     nodes: tuple[str, ...]
     """Fully qualified names of the nodes inside."""
     arguments: tuple[str, ...]
-    """Command line before ``--ros-args --params-file <params_file>``."""
+    """Command line before ``--ros-args`` with `ROS_ARGUMENTS` and the parameter file."""
     on_failure: OnFailure
     why: str
     """Why these nodes share a process, one sentence."""
@@ -221,9 +223,6 @@ def plan(
             "PYTHONUNBUFFERED": "1",
             # the embedded team lives on this host, and nothing of it leaves the host
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            # shared memory gains nothing at these sizes and leaves litter behind a killed process
-            "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
-            "ROS_LOG_DIR": str(inputs.run_dir / "logs" / "ros"),
         },
         files=files or {},
     )

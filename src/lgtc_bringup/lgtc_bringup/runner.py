@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lgtc_bringup.plan import Plan, ProcessSpec
+from lgtc_bringup.plan import ROS_ARGUMENTS, Plan, ProcessSpec
 from lgtc_bringup.usage import Usage, UsageMeter
 from lgtc_core.errors import LgtcError
 
@@ -104,7 +104,14 @@ class Runner:
         programs = [(process, self._program(process)) for process in self.plan.processes]
         environment = environment_of(self.plan, os.environ) | {"LGTC_PARENT_PID": str(os.getpid())}
         for process, program in programs:
-            command = [str(program), *process.arguments, "--ros-args", "--params-file", str(self.plan.params_file)]
+            command = [
+                str(program),
+                *process.arguments,
+                "--ros-args",
+                *ROS_ARGUMENTS,
+                "--params-file",
+                str(self.plan.params_file),
+            ]
             try:
                 with self.log_of(process).open("ab") as log:
                     child = subprocess.Popen(
