@@ -22,7 +22,7 @@ def processes(context):
             package=process.package,
             executable=process.executable,
             arguments=list(process.arguments),
-            ros_arguments=ROS_ARGUMENTS,
+            ros_arguments=list(ROS_ARGUMENTS),
             parameters=[str(plan.params_file)],
             additional_env=environment_of(plan, os.environ),
             sigterm_timeout="30",  # the first signal lands the drones, which takes a while
