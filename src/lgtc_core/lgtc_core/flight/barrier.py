@@ -93,8 +93,9 @@ def pairs(
     h = np.einsum("kn,kn->k", delta, weighted) - radii_m**2
     length = np.linalg.norm(weighted, axis=-1)
     together = length < 1e-9  # no direction to recede in: any will do
-    weighted[together] = np.eye(delta.shape[-1])[0]
-    length = np.where(together, 1.0, length)
+    if together.any():
+        weighted[together] = np.eye(delta.shape[-1])[0]
+        length = np.where(together, 1.0, length)
     A = weighted / length[:, None]
     allowed_mps = gain_per_s * h / (2.0 * length)  # closing speed that the pair may have
     closing_mps = np.einsum("kn,kn->k", A, velocities_mps)  # j's part of it

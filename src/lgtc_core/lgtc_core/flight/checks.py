@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +20,6 @@ def finite_vector(what: str, value: npt.ArrayLike, unit: str) -> npt.NDArray[np.
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(what, repr(value), f"three finite numbers [{unit}]") from None
-    if array.shape != (3,) or not np.isfinite(array).all():
+    if array.shape != (3,) or not math.isfinite(array[0] + array[1] + array[2]):
         raise InputError(what, f"{array.tolist()} {unit}", f"three finite numbers [{unit}]")
     return array

@@ -37,6 +37,9 @@ from lgtc_core.world.arena import Arena
 
 Array = npt.NDArray[np.float64]
 
+FUTURE_TOLERANCE_S = 0.05
+"""How far clocks may differ before a stamp counts as wrong [s]."""
+
 _TIMEOUT = Bounds(0.02, 60.0, "s")
 
 
@@ -211,6 +214,7 @@ class Guard:
 
     def command(self, now_s: float) -> SafeCommand:
         """The safe command of this moment. Call it at least every 1 / rate_hz."""
+        self._drop_future(now_s)
         if self._pose is None or now_s - self._pose[0] > self.params.pose_hold_s:
             return self._without_pose(now_s)
         begun = time.perf_counter()
@@ -233,6 +237,16 @@ class Guard:
             len(seen.names),
             float(seen.age_s.max()) if seen.names else math.nan,
         )
+
+    def _drop_future(self, now_s: float) -> None:
+        """Forget what is stamped ahead of the time: it would never grow old, and shut out all that comes after it."""
+        latest_s = now_s + FUTURE_TOLERANCE_S
+        if self._pose is not None and self._pose[0] > latest_s:
+            self._pose = None
+        if self._nominal is not None and self._nominal[0] > latest_s:
+            self._nominal = None
+        for name in [name for name, known in self._neighbours.items() if known.stamp_s > latest_s]:
+            del self._neighbours[name]
 
     def _without_pose(self, now_s: float) -> SafeCommand:
         """Zero velocity: nothing is known to be closer or farther in any direction."""

@@ -26,6 +26,7 @@ v_nom (projections do not expand distances, and 0 is its own projection): no cut
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -305,5 +306,5 @@ class SafetyFilter:
 
 def shorten(velocity_mps: Array, speed_max_mps: float) -> Array:
     """`velocity_mps` (n,), or the velocity in its direction with speed `speed_max_mps` if it is faster."""
-    speed_mps = float(np.linalg.norm(velocity_mps))
+    speed_mps = math.sqrt(velocity_mps @ velocity_mps)
     return velocity_mps if speed_mps <= speed_max_mps else velocity_mps * (speed_max_mps / speed_mps)

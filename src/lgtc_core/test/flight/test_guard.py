@@ -188,6 +188,17 @@ def test_stamps_that_do_not_rise_are_ignored() -> None:
     assert g.command(1.0).distance_min_m == pytest.approx(1.0)
 
 
+def test_a_stamp_from_the_future_does_not_keep_a_value_fresh_for_ever() -> None:
+    g = guard()
+    settled(g, 0.0, [0.0, 0.0, 1.0], [0.5, 0.0, 0.0])
+    g.pose(100.0, [0.0, 0.0, 1.0])
+    g.neighbour("cf2", 100.0, [2.0, 0.0, 1.0])
+    assert g.command(1.0).mode is SafetyMode.POSE_LOST
+    assert g.pose(1.02, [0.0, 0.0, 1.0])
+    assert g.neighbour("cf2", 1.02, [1.0, 0.0, 1.0])
+    assert g.command(1.02).distance_min_m == pytest.approx(1.0)
+
+
 def test_a_drone_on_the_ground_below_is_flown_over_and_a_landing_one_is_not() -> None:
     def over(height_m: float) -> SafetyMode:
         g = guard()

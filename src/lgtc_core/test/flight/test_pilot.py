@@ -281,7 +281,7 @@ inputs = st.tuples(
 
 
 @given(st.lists(inputs, min_size=1, max_size=12))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_whatever_happens_a_drone_flies_at_most_once_and_never_waits_half_a_second_for_a_setpoint(
     story: list[tuple[MissionPhase | None, Tier, bool, bool, int]],
 ) -> None:

@@ -47,7 +47,7 @@ def in_the_safe_set(rng: np.random.Generator, n: int, k: int) -> Constraints:
 
 
 @given(seeds, st.sampled_from([2, 3]), st.integers(0, 45))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_in_the_safe_set_every_condition_is_kept_to_1e_9_and_no_closer_command_exists(
     seed: int, n: int, k: int
 ) -> None:
@@ -64,7 +64,7 @@ def test_in_the_safe_set_every_condition_is_kept_to_1e_9_and_no_closer_command_e
 
 
 @given(seeds, st.integers(2, 4), st.integers(1, 45))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_projection_and_its_verdict_of_infeasibility_agree_with_a_second_solver(seed: int, n: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     A, b, point = unit_rows(rng, k, n), rng.normal(-0.2, 0.4, size=k), rng.normal(size=n)
@@ -80,7 +80,7 @@ def test_the_projection_and_its_verdict_of_infeasibility_agree_with_a_second_sol
 
 
 @given(seeds, st.integers(2, 4), st.integers(1, 45))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_active_set_method_alone_is_exact(seed: int, n: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     A, b, point = unit_rows(rng, k, n), -rng.exponential(0.2, size=k), rng.normal(size=n)
