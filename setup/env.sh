@@ -12,7 +12,8 @@ esac
 export AMENT_PREFIX_PATH=$VIRTUAL_ENV
 export CMAKE_PREFIX_PATH=$VIRTUAL_ENV
 export ROS_VERSION=2 ROS_DISTRO=jazzy ROS_PYTHON_VERSION=3
-# Nothing leaves this machine unless asked to; shared memory gains nothing at this size and leaves litter after a kill.
+# Nothing leaves this machine unless asked to. Where it is asked to, UDP alone: shared memory gains nothing at this size
+# and leaves litter after a kill. (Within LOCALHOST Fast DDS uses both, whatever this variable says.)
 export ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}
 export FASTDDS_BUILTIN_TRANSPORTS=${FASTDDS_BUILTIN_TRANSPORTS:-UDPv4}
 
