@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -76,6 +77,8 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
     def _command(self, now_s: float) -> None:
         self._commanded_s = now_s
         command = self.guard.command(now_s)
+        if math.isnan(command.stamp_s):  # it answers no pose; a header's stamp cannot say so
+            command = command._replace(stamp_s=now_s)
         self._say_velocity(wire.velocity_to_wire(wire.Velocity(command.stamp_s, command.velocity_mps)))
         self._say_safety(wire.safety_to_wire(command))
 
