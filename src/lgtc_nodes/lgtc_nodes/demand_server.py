@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 from lgtc_core import topics, wire
@@ -43,9 +44,7 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
         self.book = DemandBook.for_team(self.team, self.params.book)
         self._say = self.speak(topics.DEMAND)
         for name in self.team.names:
-            self.hear(
-                topics.RESOURCES, wire.resources_from_wire, lambda it, name=name: self._resources(name, it), of=name
-            )
+            self.hear(topics.RESOURCES, wire.resources_from_wire, partial(self._resources, name), of=name)
         self.serve(topics.DELIVER, RosDeliver, self._deliver)
         self.serve(topics.EDIT_CONSUMER, RosEditConsumer, self._edit)
         self.every(self.params.period_s, self._publish)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 from rclpy.clock import Clock, ClockType
@@ -17,6 +19,7 @@ from lgtc_core.flight.reference import Setpoint
 from lgtc_core.schema import Bounds
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
+from lgtc_sim.vehicle import Ack
 from lgtc_sim.world import World, WorldParams
 
 BEHIND_S = 0.2
@@ -58,15 +61,12 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         self._say_pose = {name: self.speak(topics.POSE, of=name) for name in self.team.names}
         self._say_battery = {name: self.speak(topics.BATTERY, of=name) for name in self.team.names}
         for name in self.team.names:
-            self.hear(topics.SETPOINT, wire.setpoint_from_wire, lambda at, name=name: self._setpoint(name, at), of=name)
-            self._serve(name, topics.ARM, RosSetBool, lambda request, name=name: vehicles.arm(name, request.data))
-            self._serve(name, topics.TAKEOFF, RosTrigger, lambda _, name=name: vehicles.takeoff(name, height_m))
-            self._serve(name, topics.LAND, RosTrigger, lambda _, name=name: vehicles.land(name))
+            self.hear(topics.SETPOINT, wire.setpoint_from_wire, partial(self._setpoint, name), of=name)
+            self._serve(name, topics.ARM, RosSetBool, lambda request, name: vehicles.arm(name, request.data))
+            self._serve(name, topics.TAKEOFF, RosTrigger, lambda _, name: vehicles.takeoff(name, height_m))
+            self._serve(name, topics.LAND, RosTrigger, lambda _, name: vehicles.land(name))
             self._serve(
-                name,
-                topics.NOTIFY_SETPOINTS_STOP,
-                RosTrigger,
-                lambda _, name=name: vehicles.notify_setpoints_stop(name),
+                name, topics.NOTIFY_SETPOINTS_STOP, RosTrigger, lambda _, name: vehicles.notify_setpoints_stop(name)
             )
         self.create_service(RosEmpty, topics.EMERGENCY, self._emergency)
         self._airborne_s = -math.inf
@@ -103,9 +103,11 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
     def _setpoint(self, name: str, setpoint: Setpoint) -> None:
         self.world.vehicles.setpoint(name, self.world.now_s, setpoint.position_m, setpoint.velocity_mps)
 
-    def _serve(self, name: str, service: str, kind: Any, command: Any) -> None:
+    def _serve(self, name: str, service: str, kind: Any, command: Callable[[Any, str], Ack]) -> None:
+        """Offer a command of the vehicle `name`."""
+
         def answer(request: Any) -> wire.Wire:
-            ack = command(request)
+            ack = command(request, name)
             return {"success": ack.accepted, "message": ack.message}
 
         self.serve(topics.of_drone(name, service), kind, answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 from rclpy.client import Client
@@ -65,12 +66,7 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
             name: self.create_client(RosSetSupply, topics.of_drone(name, topics.SET_SUPPLY)) for name in self.team.names
         }
         for name in self.team.names:
-            self.hear(
-                topics.VEHICLE,
-                wire.vehicle_from_wire,
-                lambda report, name=name: self._vehicles.update({name: report}),
-                of=name,
-            )
+            self.hear(topics.VEHICLE, wire.vehicle_from_wire, partial(self._vehicles.__setitem__, name), of=name)
         self.hear(topics.PRESENCE, wire.presence_from_wire, self._sighted)
         self.hear(topics.DEMAND, wire.demand_from_wire, self._demanded)
         self.serve(topics.MISSION_LAND, RosTrigger, lambda _: self._asked(Request.LAND))

@@ -10,6 +10,7 @@ from std_srvs.srv import SetBool as RosSetBool
 from std_srvs.srv import Trigger as RosTrigger
 
 from lgtc_core import topics, wire
+from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import VehiclePhase
 from lgtc_core.flight.pilot import Action
 from lgtc_core.loop.flyer import Flyer, FlyerParams
@@ -86,14 +87,14 @@ class VehicleNode(SwarmNode[VehicleParams]):
     def _safe_velocity(self, velocity: wire.Velocity) -> None:
         self._velocity = velocity
 
-    def _safe_command(self, message: Any) -> wire.SafeCommand | None:
+    def _safe_command(self, message: Any) -> SafeCommand | None:
         """The command that a SafetyStatus completes; None while its velocity has not come."""
         velocity = self._velocity
         if velocity is None or velocity.stamp_s != wire.stamp_from_wire(message):
             return None
         return wire.safety_from_wire(message, velocity)
 
-    def _command(self, command: wire.SafeCommand | None) -> None:
+    def _command(self, command: SafeCommand | None) -> None:
         if command is not None:
             self.flyer.command(command)
             self._tick(self.now_s())

@@ -1,0 +1,301 @@
+"""The closed loop of a whole flight in one process, without ROS, as fast as it goes: the same parts as the nodes carry.
+
+One step of the world is followed by what its messages would cause, in this order:
+
+    pose (50 Hz)      -> guard -> pilot -> vehicle              every drone answers its pose at once
+    10 Hz             -> carriers -> demand book -> mission     resources, deliveries, events, phases
+    policy tick       -> decisions -> guards; features -> neighbours' inboxes, where they count from the next tick on
+    2 Hz              -> presence -> who is near whom
+
+Messages take no time and none is lost; a neighbour's features are one tick old, as in training. Equal seeds give equal
+flights to the last bit: time is counted in steps and no clock is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lgtc_core import topics, wire
+from lgtc_core.demand.book import DemandBook
+from lgtc_core.demand.view import DemandView
+from lgtc_core.errors import ContractError
+from lgtc_core.fleet.team import Team, check_model
+from lgtc_core.flight.guard import Guard, GuardParams
+from lgtc_core.flight.mission import DueEvent, Mission, MissionParams
+from lgtc_core.flight.phases import MissionPhase, VehiclePhase
+from lgtc_core.flight.pilot import Action, Order
+from lgtc_core.loop import server
+from lgtc_core.loop.carrier import Carrier
+from lgtc_core.loop.decider import Decider
+from lgtc_core.loop.flyer import Flyer
+from lgtc_core.mind.policy import Mind, PolicyModel
+from lgtc_sim.world import World, WorldParams
+
+Array = npt.NDArray[np.float64]
+T = TypeVar("T")
+
+STATE_PERIOD_S = 0.1
+"""Period of resources, demand, vehicle reports and mission, as the nodes have it."""
+PRESENCE_PERIOD_S = 0.5
+LINGER_S = 0.5
+"""Recorded on after the mission's end."""
+
+
+class Recorder(Protocol):
+    """Where the flight's messages go; `lgtc_analysis.bag.BagWriter` is one."""
+
+    def write_values(self, topic: str, received_ns: int, values: wire.Wire) -> None:
+        """Append one message of plain values, received at a simulated time."""
+
+
+class FlightResult(NamedTuple):
+    """What a flight was like."""
+
+    drones: tuple[str, ...]
+    time_s: Array
+    """(T,) simulated time of every pose [s]."""
+    position_m: Array
+    """(T, N, 3) true positions, world frame [m]."""
+    phase: npt.NDArray[np.int64]
+    """(T, N) `VehiclePhase` of every vehicle."""
+    share_met: Array
+    """(T,) share of all demand met, in [0, 1]."""
+    mission: tuple[tuple[float, MissionPhase, str], ...]
+    """When the mission entered which phase, and why."""
+    events: tuple[tuple[float, str], ...]
+    """When which event of the scenario happened, in words, and what came of it."""
+
+
+@dataclass
+class _Drone:
+    """The parts of one drone, as its nodes carry them."""
+
+    name: str
+    decider: Decider
+    carrier: Carrier
+    guard: Guard
+    flyer: Flyer
+
+
+def fly(
+    team: Team,
+    model_dir: Path | str,
+    *,
+    seed: int | None = None,
+    recorder: Recorder | None = None,
+    progress: Callable[[float, MissionPhase, DemandView], None] | None = None,
+    world: WorldParams | None = None,
+) -> FlightResult:
+    """Fly a team from the ground to the ground.
+
+    Args:
+        team: who flies, for what.
+        model_dir: folder of the exported model that decides.
+        seed: of everything random; None: the team's.
+        recorder: takes every message of the flight.
+        progress: called ten times per simulated second with time [s], phase and demand.
+        world: step, sensors, noise.
+
+    Raises:
+        ConfigError, ContractError: the model does not fit the team, or the guarantee cannot hold in this configuration.
+    """
+    return _Loop(team, PolicyModel(model_dir), World(team, world, seed), recorder, progress).run()
+
+
+class _Loop:
+    """One flight."""
+
+    def __init__(
+        self,
+        team: Team,
+        model: PolicyModel,
+        world: World,
+        recorder: Recorder | None,
+        progress: Callable[[float, MissionPhase, DemandView], None] | None,
+    ) -> None:
+        self.team, self.world, self.recorder, self.progress = team, world, recorder, progress
+        self.tick_s = model.card.tick_s
+        check_model(team, model.card, self.tick_s)
+        self.drones = {spec.name: self._drone(spec.name, model) for spec in team.drones}
+        self.book = DemandBook.for_team(team)
+        self.view = self.book.view(0.0)
+        self.mission = Mission(team, MissionParams())
+        self.phases: list[tuple[float, MissionPhase, str]] = []
+        self.events: list[tuple[float, str]] = []
+        self.samples: list[tuple[float, Array, list[int], float]] = []
+
+    def run(self) -> FlightResult:
+        """Step until the mission is done, and a little longer."""
+        done_s = np.inf
+        while self.world.now_s < done_s + LINGER_S:
+            self._step()
+            if self.mission.phase is MissionPhase.DONE and done_s == np.inf:
+                done_s = self.world.now_s
+        return FlightResult(
+            drones=self.team.names,
+            time_s=np.array([sample[0] for sample in self.samples]),
+            position_m=np.array([sample[1] for sample in self.samples]),
+            phase=np.array([sample[2] for sample in self.samples]),
+            share_met=np.array([sample[3] for sample in self.samples]),
+            mission=tuple(self.phases),
+            events=tuple(self.events),
+        )
+
+    def _drone(self, name: str, model: PolicyModel) -> _Drone:
+        team, spec = self.team, self.team.drone(name)
+        others = {other.name: other for other in team.drones if other.name != name}
+        return _Drone(
+            name,
+            Decider(Mind(model, team.arena, name, spec.max_speed_mps)),
+            Carrier(spec, team.kinds, session="offline"),
+            Guard(name, spec, team.arena, GuardParams(), others),
+            Flyer(team.arena),
+        )
+
+    def _step(self) -> None:
+        self.world.step()
+        now_s = self.world.now_s
+        poses = self.world.poses()
+        if poses:
+            self._poses(now_s, poses)
+        for name, battery in self.world.batteries().items():
+            self._say(topics.BATTERY, wire.battery_to_wire, battery, name)
+            self.drones[name].carrier.battery(battery)
+        if self.world.due(STATE_PERIOD_S):
+            self._states(now_s)
+        if self.world.due(PRESENCE_PERIOD_S):
+            self._roll_call(now_s)
+        if self.world.due(self.tick_s):
+            self._decide(now_s)
+
+    def _poses(self, now_s: float, poses: dict[str, wire.Pose]) -> None:
+        """Every pose is answered by a safe command, and that by a setpoint."""
+        for name, pose in poses.items():
+            drone = self.drones[name]
+            self._say(topics.POSE, wire.pose_to_wire, pose, name)
+            drone.decider.pose(pose)
+            drone.carrier.pose(pose)
+            drone.flyer.pose(pose)
+            drone.guard.pose(*pose)
+            for other in drone.decider.neighbourhood.near:
+                drone.guard.neighbour(other, *poses[other])
+        for drone in self.drones.values():
+            command = drone.guard.command(now_s)
+            velocity = wire.Velocity(command.stamp_s, command.velocity_mps)
+            self._say(topics.VELOCITY_SAFE, wire.velocity_to_wire, velocity, drone.name)
+            self._say(topics.SAFETY, wire.safety_to_wire, command, drone.name)
+            drone.flyer.command(command)
+            self._obey(drone, drone.flyer.tick(now_s), now_s)
+        phases = [int(drone.flyer.pilot.phase) for drone in self.drones.values()]
+        self.samples.append((now_s, self.world.vehicles.position_m.copy(), phases, self.view.share_met))
+
+    def _obey(self, drone: _Drone, order: Order, now_s: float) -> None:
+        """Give the vehicle its order."""
+        vehicles, name = self.world.vehicles, drone.name
+        if order.setpoint is not None:
+            self._say(topics.SETPOINT, partial(wire.setpoint_to_wire, stamp_s=now_s), order.setpoint, name)
+            vehicles.setpoint(name, now_s, *order.setpoint)
+        elif order.action is Action.ARM:
+            vehicles.arm(name, True)
+        elif order.action is Action.TAKE_OFF:
+            vehicles.takeoff(name, self.team.arena.flight_height_m)
+        elif order.action is Action.NOTIFY_STOP:
+            vehicles.notify_setpoints_stop(name)
+        elif order.action is Action.LAND:
+            vehicles.land(name)
+
+    def _states(self, now_s: float) -> None:
+        """Resources, deliveries, demand, vehicle reports, mission."""
+        for drone in self.drones.values():
+            carried = drone.carrier.tick(now_s)
+            self._say(topics.RESOURCES, wire.resources_to_wire, carried.resources, drone.name)
+            drone.decider.resources(carried.resources)
+            drone.flyer.resources(carried.resources)
+            server.report(self.book, drone.name, carried.resources)
+            for offer in carried.offers:
+                answer = self.book.deliver(offer.request_id, drone.name, offer.consumer, offer.kind, offer.amount)
+                drone.carrier.settle(offer.request_id, answer.amount)
+        self.view = self.book.view(now_s)
+        self._say(topics.DEMAND, partial(wire.demand_to_wire, stamp_s=now_s), self.view)
+        vehicles: dict[str, VehiclePhase | None] = {}
+        for drone in self.drones.values():
+            drone.carrier.demand(self.view)
+            drone.decider.demand(self.view)
+            report = drone.flyer.report(now_s)
+            drone.carrier.vehicle(report)
+            drone.decider.vehicle(report)
+            vehicles[drone.name] = report.phase if drone.flyer.airborne or drone.flyer.ready(now_s) else None
+            self._say(topics.VEHICLE, wire.vehicle_to_wire, report, drone.name)
+        self._announce(now_s, vehicles)
+
+    def _announce(self, now_s: float, vehicles: dict[str, VehiclePhase | None]) -> None:
+        """The mission's word, and the events that are due."""
+        order = self.mission.update(now_s, vehicles, self.view, None)
+        if not self.phases or self.phases[-1][1] is not order.phase:
+            self.phases.append((now_s, order.phase, order.reason))
+        report = wire.MissionReport(now_s, order.phase, order.elapsed_s, order.reason)
+        self._say(topics.MISSION, wire.mission_to_wire, report)
+        for drone in self.drones.values():
+            drone.decider.mission(report)
+            drone.carrier.mission(report)
+            drone.flyer.mission(report)
+        for due in order.events:
+            self.events.append((now_s, self._happen(due)))
+        if self.progress is not None:
+            self.progress(now_s, order.phase, self.view)
+
+    def _happen(self, due: DueEvent) -> str:
+        """Make one event of the scenario happen; what happened, in words."""
+        change, edit = due.event.set_supply, due.event.edit
+        if change is not None and due.drone is not None:
+            supplied = self.drones[due.drone].carrier.set_supply(change.kind, change.amount)
+            return f"{change.kind} of {due.drone} set to {supplied.amount:g} {supplied.message}".rstrip()
+        if edit is not None:
+            answer = server.edit(self.book, edit.operation, edit.consumer)
+            return f"{edit.operation.name.lower()} {edit.consumer.name} {answer.message}".rstrip()
+        raise ContractError("event", "nothing to happen", "a change of supply or of a consumer")
+
+    def _roll_call(self, now_s: float) -> None:
+        """Everybody says where it is; everybody looks who is near."""
+        sightings = [drone.decider.presence(now_s) for drone in self.drones.values()]
+        for sighting in sightings:
+            if sighting is not None:
+                self._say(topics.PRESENCE, wire.presence_to_wire, sighting)
+                for drone in self.drones.values():
+                    drone.decider.neighbourhood.sighted(sighting)
+        for drone in self.drones.values():
+            drone.decider.neighbourhood.update(now_s)
+
+    def _decide(self, now_s: float) -> None:
+        """All decide on what was said at the ticks before; only then is anything of this tick heard."""
+        said = []
+        for drone in self.drones.values():
+            decision = drone.decider.tick(now_s)
+            if decision is None:
+                continue
+            stamp_s = drone.decider.pose_stamp_s
+            nominal = wire.Velocity(stamp_s, np.append(decision.velocity_mps, 0.0))
+            drone.guard.nominal(*nominal)
+            said.append(decision.features)
+            self._say(topics.VELOCITY_NOMINAL, wire.velocity_to_wire, nominal, drone.name)
+            self._say(topics.FEATURES, wire.features_to_wire, decision.features, drone.name)
+            recorded = decision._replace(step_time_s=0.0)  # the one figure that differs from run to run
+            to_wire = partial(wire.decision_to_wire, pose_stamp_s=stamp_s)
+            self._say(topics.POLICY_STATE, to_wire, recorded, drone.name)
+        for features in said:
+            for drone in self.drones.values():
+                if features.drone in drone.decider.neighbourhood.near:
+                    drone.decider.features(features)
+
+    def _say(self, topic: str, to_wire: Callable[[T], wire.Wire], value: T, drone: str | None = None) -> None:
+        """Record a message."""
+        if self.recorder is not None:
+            name = topic if drone is None else topics.of_drone(drone, topic)
+            self.recorder.write_values(name, round(self.world.now_s * wire.NS_PER_S), to_wire(value))

@@ -1,0 +1,106 @@
+"""The simulated world of one team: vehicles that move by fixed steps, and what their sensors say when it is due.
+
+Time is counted in steps, so that equal seeds give equal flights to the last bit:
+
+    t_n = n dt,   a reading with period T is due when n is a multiple of T / dt
+
+Two things are random, both drawn from the seed: people put drones down by hand (`placement_sd_m`), and motion capture
+is noisy (`pose_sd_m`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+
+from lgtc_core.errors import ConfigError
+from lgtc_core.fleet.team import Team
+from lgtc_core.schema import Bounds
+from lgtc_core.wire import BatteryReading, Pose
+from lgtc_sim.vehicle import VehicleParams, Vehicles
+
+_PERIOD = Bounds(0.001, 10.0, "s")
+AIRBORNE_M = 0.03
+"""A drone higher than this is off the ground; measuring noise is far below."""
+
+_SD = Bounds(0.0, 0.1, "m")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldParams:
+    """How the world is stepped and seen."""
+
+    dt_s: Annotated[float, Bounds(0.001, 0.02, "s"), "Time step; also the period of /clock"] = 0.01
+    pose_period_s: Annotated[float, _PERIOD, "Time between two poses of a drone"] = 0.02
+    battery_period_s: Annotated[float, _PERIOD, "Time between two battery readings of a drone"] = 0.2
+    placement_sd_m: Annotated[float, _SD, "Standard deviation of a start place, per axis"] = 0.01
+    pose_sd_m: Annotated[float, _SD, "Standard deviation of a measured position, per axis"] = 0.0005
+    vehicle: VehicleParams = field(default_factory=VehicleParams)
+
+    def __post_init__(self) -> None:
+        """Refuse periods that are no multiple of the step."""
+        for name in ("pose_period_s", "battery_period_s"):
+            period_s: float = getattr(self, name)
+            if abs(period_s / self.dt_s - round(period_s / self.dt_s)) > 1e-6:
+                raise ConfigError("", name, f"{period_s:g} s", f"a multiple of dt_s ({self.dt_s:g} s)")
+
+
+class World:
+    """Vehicles of a team with their sensors.
+
+    Args:
+        team: who flies, from where, with which battery.
+        params: step, periods and noise.
+        seed: of placement and noise; None: the team's.
+    """
+
+    def __init__(self, team: Team, params: WorldParams | None = None, seed: int | None = None) -> None:
+        self.team, self.params = team, params or WorldParams()
+        self._random = np.random.default_rng(team.seed if seed is None else seed)
+        start_m = np.array([(*drone.start_m, 0.0) for drone in team.drones])
+        start_m[:, :2] += self._random.normal(0.0, self.params.placement_sd_m, (len(team.drones), 2))
+        self.vehicles = Vehicles(
+            team.names, start_m, team.drones, [drone.battery for drone in team.drones], self.params.vehicle
+        )
+        for drone in team.drones:
+            if drone.battery_kind is not None:
+                self.vehicles.set_charge(drone.name, drone.supply[team.kinds.index(drone.battery_kind)])
+        self._step = 0
+
+    @property
+    def now_s(self) -> float:
+        """Simulated time [s]; 0 before the first step."""
+        return self._step * self.params.dt_s
+
+    @property
+    def airborne(self) -> npt.NDArray[np.bool_]:
+        """Which drones are off the ground, (N,)."""
+        off: npt.NDArray[np.bool_] = self.vehicles.position_m[:, 2] > AIRBORNE_M
+        return off
+
+    def step(self) -> None:
+        """Move everything by one time step."""
+        self._step += 1
+        self.vehicles.step(self.now_s, self.params.dt_s)
+
+    def due(self, period_s: float) -> bool:
+        """Whether something with this period is due at this step."""
+        return self._step % round(period_s / self.params.dt_s) == 0
+
+    def poses(self) -> dict[str, Pose]:
+        """Measured poses, if they are due at this step; else none."""
+        if not self.due(self.params.pose_period_s):
+            return {}
+        noise_m = self._random.normal(0.0, self.params.pose_sd_m, (len(self.team.drones), 3))
+        measured_m = self.vehicles.position_m + noise_m
+        return {name: Pose(self.now_s, at_m) for name, at_m in zip(self.team.names, measured_m, strict=True)}
+
+    def batteries(self) -> dict[str, BatteryReading]:
+        """Battery readings, if they are due at this step; else none."""
+        if not self.due(self.params.battery_period_s):
+            return {}
+        readings = zip(self.team.names, self.vehicles.voltage_v, self.vehicles.charge, strict=True)
+        return {name: BatteryReading(self.now_s, float(volts), float(charge)) for name, volts, charge in readings}
