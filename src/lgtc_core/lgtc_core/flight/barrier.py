@@ -27,6 +27,7 @@ Wall: h = n.p - offset - inset,  n.v >= -alpha h. The same in two and in three d
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -118,6 +119,13 @@ def walls(own_m: Array, lower_m: Array, upper_m: Array, gain_per_s: float, most_
         most_mps: (n,) no wall asks for returning faster than this [m/s].
     """
     h = np.concatenate([own_m - lower_m, upper_m - own_m])
-    n = own_m.shape[0]
     b = np.minimum(-gain_per_s * h, np.concatenate([most_mps, most_mps]))
-    return Constraints(np.concatenate([np.eye(n), -np.eye(n)]), b, np.minimum(b, 0.0), h)
+    return Constraints(_normals(own_m.shape[0]), b, np.minimum(b, 0.0), h)
+
+
+@cache
+def _normals(n: int) -> Array:
+    """Inward normals of a box in n dimensions (2 n, n)."""
+    normals = np.concatenate([np.eye(n), -np.eye(n)])
+    normals.flags.writeable = False
+    return normals

@@ -104,7 +104,13 @@ class _Neighbour:
 
     stamp_s: float
     position_m: Array  # (3,)
-    velocity_mps: Array  # (3,)
+    velocity_mps: Array  # (3,), as observed
+    distance_m: float
+    """D of the pair."""
+    flattening: float
+    """D / D_z of the pair."""
+    speed_mps: float
+    """Its speed bound."""
 
 
 class _Seen(NamedTuple):
@@ -155,6 +161,13 @@ class Guard:
             other_age_s=params.neighbour_timeout_s,
         )
         self._filter = SafetyFilter(3)
+        centre_m, reach_m = np.array(arena.centre_m), np.array(arena.half_extent_m)
+        self._lower_m = np.array([*(centre_m - reach_m), arena.height_min_m])
+        self._upper_m = np.array([*(centre_m + reach_m), arena.height_max_m])
+        climb_mps = airframe.climb_speed_mps
+        # fast enough to come back, slow enough for two walls and a climb to fit into the speed limit together
+        self._return_mps = 0.5 * np.array([airframe.max_speed_mps] * 2 + [min(climb_mps, airframe.max_speed_mps)])
+        self._climb_limits = _climb_limits(climb_mps)
         self._pose: tuple[float, Array] | None = None
         self._nominal: tuple[float, Array] | None = None
         self._neighbours: dict[str, _Neighbour] = {}
@@ -196,14 +209,15 @@ class Guard:
             raise InputError("neighbour", repr(name), "another drone's name")
         known = self._neighbours.get(name)
         if known is None:
-            self._neighbours[name] = _Neighbour(stamp_s, position, np.zeros(3))
+            self._neighbours[name] = self._first_seen(name, stamp_s, position)
             return True
         dt_s = stamp_s - known.stamp_s
         if dt_s <= 0.0:
             return False
         observed_mps = (position - known.position_m) / dt_s
-        believable_mps = 1.5 * self._speed_bound_mps(name)
-        if dt_s > self.params.neighbour_timeout_s or np.linalg.norm(observed_mps) > 2.0 * believable_mps:
+        believable_mps = 1.5 * known.speed_mps
+        speed_mps = math.sqrt(observed_mps @ observed_mps)
+        if dt_s > self.params.neighbour_timeout_s or speed_mps > 2.0 * believable_mps:
             known.velocity_mps = np.zeros(3)  # a gap or a jump of the position says nothing about the velocity
         else:
             weight = -math.expm1(-dt_s / self.params.observation_time_s)
@@ -232,7 +246,7 @@ class Guard:
             reason,
             float(constraints.h.min()),
             float(np.linalg.norm(seen.position_m - own_m, axis=1).min()) if seen.names else math.nan,
-            float(np.linalg.norm(filtered.velocity_mps - wanted_mps)),
+            math.dist(filtered.velocity_mps, wanted_mps),
             time.perf_counter() - begun,
             len(seen.names),
             float(seen.age_s.max()) if seen.names else math.nan,
@@ -279,36 +293,34 @@ class Guard:
         change_mps = shorten(wanted_mps - self._last_mps, self.airframe.max_acceleration_mps2 * dt_s)
         return self._last_mps + change_mps, lost
 
-    def _speed_bound_mps(self, name: str) -> float:
-        other = self.others.get(name, self.airframe)
-        return max(other.max_speed_mps, other.climb_speed_mps)
+    def _first_seen(self, name: str, stamp_s: float, position_m: Array) -> _Neighbour:
+        own, other = self.airframe, self.others.get(name, self.airframe)
+        distance_m = max(own.safety_distance_m, other.safety_distance_m)
+        flattening = min(1.0, distance_m / max(own.downwash_m, other.downwash_m, distance_m))
+        speed_mps = max(other.max_speed_mps, other.climb_speed_mps)
+        return _Neighbour(stamp_s, position_m, np.zeros(3), distance_m, flattening, speed_mps)
 
     def _seen(self, now_s: float) -> _Seen:
         """The neighbours that count now; who is forgotten goes."""
         p = self.params
         self._neighbours = {n: k for n, k in self._neighbours.items() if now_s - k.stamp_s <= p.neighbour_forget_s}
-        names = tuple(self._neighbours)
-        known = [self._neighbours[name] for name in names]
+        known = self._neighbours.values()
         position_m = np.array([k.position_m for k in known]).reshape(-1, 3)
         velocity_mps = np.array([k.velocity_mps for k in known]).reshape(-1, 3)
-        age_s = np.maximum(now_s - np.array([k.stamp_s for k in known]), 0.0)
-        lost = age_s > p.neighbour_timeout_s
-        grounded = position_m[:, 2] < p.grounded_height_m
-        still = lost | grounded
-        airframes = [self.others.get(name, self.airframe) for name in names]
-        distance_m = np.array([max(a.safety_distance_m, self.airframe.safety_distance_m) for a in airframes])
-        downwash_m = np.array([max(a.downwash_m, self.airframe.downwash_m) for a in airframes])
-        flattening = np.minimum(distance_m / downwash_m, 1.0) if names else np.empty(0)
-        speed_mps = np.array([self._speed_bound_mps(name) for name in names])
+        figures = np.array([(k.stamp_s, k.distance_m, k.flattening, k.speed_mps) for k in known]).reshape(-1, 4)
+        age_s = np.maximum(now_s - figures[:, 0], 0.0)
+        height_m = position_m[:, 2]
+        grounded = height_m < p.grounded_height_m
+        still = grounded | (age_s > p.neighbour_timeout_s)
         return _Seen(
             position_m,
             np.where(still[:, None], 0.0, velocity_mps),
             age_s,
-            distance_m,
-            np.where(grounded, 1.0, flattening),
-            np.where(grounded, 0.0, speed_mps),
-            np.where(still | (position_m[:, 2] < self.arena.height_min_m), guarantee.ALONE, guarantee.SHARED),
-            names,
+            figures[:, 1],
+            np.where(grounded, 1.0, figures[:, 2]),
+            np.where(grounded, 0.0, figures[:, 3]),
+            np.where(still | (height_m < self.arena.height_min_m), guarantee.ALONE, guarantee.SHARED),
+            tuple(self._neighbours),
         )
 
     def _constraints(self, own_m: Array, own_age_s: float, seen: _Seen) -> barrier.Constraints:
@@ -335,16 +347,15 @@ class Guard:
         )
         inset_m = guarantee.wall_inset_m(self._hypotheses, most_mps, own_age_s)
         climb_inset_m = guarantee.wall_inset_m(self._hypotheses, climb_mps, own_age_s)
-        arena, insets_m = self.arena, np.array([inset_m, inset_m, climb_inset_m])
-        reach_m = np.array(arena.half_extent_m)
+        insets_m = np.array([inset_m, inset_m, climb_inset_m])
         walls = barrier.walls(
             own_m,
-            np.array([*(arena.centre_m - reach_m), arena.height_min_m]) + insets_m,
-            np.array([*(arena.centre_m + reach_m), arena.height_max_m]) - insets_m,
+            self._lower_m + insets_m,
+            self._upper_m - insets_m,
             self.params.barrier_gain_per_s,
-            np.array([0.5 * most_mps, 0.5 * most_mps, 0.5 * min(climb_mps, most_mps)]),
+            self._return_mps,
         )
-        return barrier.stack(pairs, walls, _climb_limits(climb_mps))
+        return barrier.stack(pairs, walls, self._climb_limits)
 
     def _judge(
         self, mode: SafetyMode, given_up_mps: float, lost: str, constraints: barrier.Constraints, seen: _Seen
