@@ -8,7 +8,7 @@ more than that; `read_flight` also reads such an unfinished bag, up to its last 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -154,57 +154,61 @@ def read_flight(path: Path | str) -> Flight:
     """
     path = Path(path)
     received: dict[str, Received] = {}
-    reader = _RawBag(path)
     types = get_typestore(Stores.ROS2_JAZZY)
-    known = {topic.name: topic.type for topic in TEAM_TOPICS}
-    for connection in reader.connections:
-        expected = known.get(connection.topic) or DRONE_TOPICS.get(connection.topic.rsplit("/", 1)[-1])
-        if expected is None or (connection.topic not in known and connection.topic.count("/") != 2):
-            continue
-        if connection.msgtype != expected:
+    bag = _RawBag(path)
+
+    def wanted(connection: Connection) -> bool:
+        expected = _expected_type(connection.topic)
+        if expected is not None and connection.msgtype != expected:
             raise ContractError(f"{path}: {connection.topic}", f"type {connection.msgtype}", expected)
-        if connection.msgtype not in types.fielddefs:
-            register(types, connection.msgtype, connection.msgdef.data)
-        received[connection.topic] = []
-    for connection, received_ns, raw in reader.messages(set(received)):
+        if expected is not None and expected not in types.fielddefs:
+            register(types, expected, connection.msgdef.data)
+        return expected is not None
+
+    for connection, received_ns, raw in bag.messages(wanted):
         try:
             message = types.deserialize_cdr(raw, connection.msgtype)
         except SerdeError as error:
-            raise ContractError(
-                f"{path}: {connection.topic} at {received_ns} ns", str(error), connection.msgtype
-            ) from error
-        received[connection.topic].append((received_ns, message))
-    return flight_from_messages(str(path), received, reader.unfinished)
+            where = f"{path}: {connection.topic} at {received_ns} ns"
+            raise ContractError(where, str(error), connection.msgtype) from error
+        received.setdefault(connection.topic, []).append((received_ns, message))
+    for messages in received.values():
+        messages.sort(key=lambda pair: pair[0])
+    return flight_from_messages(str(path), received, bag.unfinished)
+
+
+def _expected_type(topic: str) -> str | None:
+    """Type of a topic that belongs to a flight; None for any other."""
+    for one in TEAM_TOPICS:
+        if one.name == topic:
+            return one.type
+    drone, _, name = topic.removeprefix("/").partition("/")
+    return DRONE_TOPICS.get(name) if drone else None
 
 
 class _RawBag:
-    """Connections and raw messages of a bag, finished or not."""
+    """Raw messages of a bag, finished or not."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.unfinished = ""
+        """Why the bag is known to be cut short; known after reading."""
         if not path.exists():
             raise ContractError(str(path), "no such file or folder", EXPECTED_BAG)
         has_metadata = (path / "metadata.yaml").exists()
-        files = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
-        if has_metadata and all(map(_is_finished, files)):
-            self._sources = [path]
-        else:
-            self._sources = files
-            if not files or any(one.suffix != ".mcap" for one in files):
-                raise ContractError(str(path), "neither metadata.yaml nor a .mcap file", EXPECTED_BAG)
-            if path.is_dir() and not has_metadata:
-                self.unfinished = "metadata.yaml is missing: the recorder did not end properly"
-        self.connections: list[Connection] = []
-        for source in self._sources:
-            with self._opened(source) as reader:
-                self.connections += reader.connections
+        self._sources = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
+        if not self._sources and has_metadata:
+            self._sources = [path]  # another storage, or compressed files
+        if not self._sources or not (has_metadata or all(one.suffix == ".mcap" for one in self._sources)):
+            raise ContractError(str(path), "neither metadata.yaml nor a .mcap file", EXPECTED_BAG)
+        if path.is_dir() and not has_metadata:
+            self.unfinished = "metadata.yaml is missing: the recorder did not end properly"
 
-    def messages(self, wanted: set[str]) -> Iterator[tuple[Connection, int, bytes]]:
-        """(connection, receive time [ns], CDR bytes) of the wanted topics."""
+    def messages(self, wanted: Callable[[Connection], bool]) -> Iterator[tuple[Connection, int, bytes]]:
+        """(connection, receive time [ns], CDR bytes) of the connections that are wanted, file by file."""
         for source in self._sources:
             with self._opened(source) as reader:
-                yield from reader.messages([one for one in reader.connections if one.topic in wanted])
+                yield from reader.messages([one for one in reader.connections if wanted(one)])
 
     @contextmanager
     def _opened(self, source: Path) -> Iterator[Reader | _UnfinishedMcap]:

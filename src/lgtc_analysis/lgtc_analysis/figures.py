@@ -458,10 +458,11 @@ def interventions(flight: Flight, palette: Palette) -> tuple[Figure, Axes | None
     half = (times[1] - times[0]) / 2
     top = 0.1
     for i, drone in enumerate(flight.drones.values()):
-        safety = drone.safety
-        bins = np.clip(np.searchsorted(times + half, safety.time_s), 0, POINTS - 1)
+        up = metrics.in_flight(drone, drone.safety)
+        mode_in_flight = drone.safety.mode[up]
+        bins = np.clip(np.searchsorted(times + half, drone.safety.time_s[up]), 0, POINTS - 1)
         largest = np.full(POINTS, np.nan)
-        np.fmax.at(largest, bins, safety.correction_mps)
+        np.fmax.at(largest, bins, drone.safety.correction_mps[up])
         above.plot(times, largest, color=palette.drone(i), linestyle=dash(i), linewidth=1.2)
         top = max(top, float(np.nanmax(largest, initial=0.0)))
         for mode, marker, colour in (
@@ -470,7 +471,7 @@ def interventions(flight: Flight, palette: Palette) -> tuple[Figure, Axes | None
             (SafetyMode.RELAXED, "D", palette["bad"]),
             (SafetyMode.POSE_LOST, "s", palette["bad"]),
         ):
-            at = np.unique(bins[safety.mode == mode])
+            at = np.unique(bins[mode_in_flight == mode])
             below.plot(times[at], np.full(len(at), i), linestyle="", marker=marker, markersize=5, color=colour)
     above.set_ylabel("correction [m/s]")
     above.set_ylim(0, 1.05 * top)
@@ -484,7 +485,7 @@ def interventions(flight: Flight, palette: Palette) -> tuple[Figure, Axes | None
 
 def latencies(flight: Flight, palette: Palette) -> tuple[Figure, Axes | None]:
     """Histogram of the time from a pose to the decision and to the safe command that answer it."""
-    figure, (axes,) = _figure(2.4)
+    figure, (axes,) = _figure(2.6)
     streams = (
         ("policy", metrics.pose_to_decision_s(flight), "muted"),
         ("safe command", metrics.pose_to_command_s(flight), "drone0"),
@@ -503,7 +504,7 @@ def latencies(flight: Flight, palette: Palette) -> tuple[Figure, Axes | None]:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.legend(loc="upper right")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0)
     axes.set_xlabel("latency [ms]")
     axes.set_ylabel("commands")
     return figure, None

@@ -262,6 +262,7 @@ EVIDENCE = (
     topics.RESOURCES,
     topics.POLICY_STATE,
     topics.VEHICLE,
+    topics.SETPOINT,
 )
 """Per-drone topics without which a verdict would be a guess."""
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from lgtc_analysis.flight import Bools, DroneFlight, Flight, Floats, Ints, Series
-from lgtc_analysis.timeline import Timeline, held, held_rows, pose_times, ticks, timeline
+from lgtc_analysis.timeline import Timeline, held, held_rows, in_the_air, phases, pose_times, ticks, timeline
 from lgtc_core import schema
 from lgtc_core.flight.phases import VehiclePhase
 from lgtc_core.world import assignment, rules
@@ -378,6 +378,35 @@ def command_gaps_s(flight: Flight) -> Floats:
     return np.concatenate(gaps)
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Time between two setpoints that a vehicle in the air was sent."""
+
+    drone: str
+    from_s: float
+    """Mission time of the first of the two [s]."""
+    gap_s: float
+
+
+def longest_setpoint_gap(flight: Flight) -> Gap | None:
+    """The longest time between two setpoints of a drone that held its height or flew at both; None without
+    any.
+
+    By header stamps: in simulation the vehicle's deadlines run on simulated time too.
+    """
+    longest = None
+    for name, drone in flight.drones.items():
+        phase = phases(drone, drone.setpoint.time_s)
+        streaming = (phase == VehiclePhase.HOLDING) | (phase == VehiclePhase.FLYING)
+        both = np.flatnonzero(streaming[1:] & streaming[:-1])
+        if len(both):
+            gaps = np.diff(drone.setpoint.time_s)[both]
+            at = both[np.argmax(gaps)]
+            if longest is None or gaps.max() > longest.gap_s:
+                longest = Gap(name, float(drone.setpoint.time_s[at]), float(gaps.max()))
+    return longest
+
+
 def setpoint_ages_s(flight: Flight) -> Floats:
     """Ages of the last setpoint as the vehicle adapters report them, while drones were flying [s]."""
     ages = [
@@ -420,3 +449,8 @@ def reward_weights(flight: Flight) -> rules.RewardWeights:
     """Coefficients of eq. (3) that the model was trained with; the defaults without a card."""
     trained = flight.info.model_card.get("training", {}).get("rewards")
     return rules.RewardWeights() if trained is None else schema.build(rules.RewardWeights, trained, flight.source)
+
+
+def in_flight(drone: DroneFlight, series: Series) -> Bools:
+    """Which messages of a drone's series are stamped while it was in the air."""
+    return in_the_air(phases(drone, series.time_s))

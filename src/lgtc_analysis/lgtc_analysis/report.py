@@ -219,7 +219,9 @@ def _cards(flight: Flight) -> Iterator[Card]:
     if flight.info.receive_clock == "wall":
         median, p99, _ = metrics.quantiles_ms(metrics.pose_to_command_s(flight))
         yield Card(_number(median, 1), "ms", f"pose to command, median ({_number(p99, 1)} ms 99th percentile)")
-    modes = np.concatenate([drone.safety.mode for drone in flight.drones.values()])
+    modes = np.concatenate(
+        [drone.safety.mode[metrics.in_flight(drone, drone.safety)] for drone in flight.drones.values()]
+    )
     if len(modes):
         corrected = float((modes == SafetyMode.FILTERED).mean())
         fallback = int((modes >= SafetyMode.RELAXED).sum())
@@ -254,6 +256,9 @@ def _origin(flight: Flight) -> Iterator[tuple[str, str]]:
             "age of the oldest message used",
             f"median {np.median(ages) * 1e3:.0f} ms, at most {ages.max() * 1e3:.0f} ms",
         )
+    gaps = metrics.command_gaps_s(flight)
+    if len(gaps):
+        yield "longest time between safe commands", f"{gaps.max() * 1e3:.0f} ms, as received by the recorder"
     setpoints = metrics.setpoint_ages_s(flight)
     if len(setpoints):
         yield "age of the setpoint in flight", f"99 % within {np.quantile(setpoints, 0.99) * 1e3:.0f} ms"

@@ -21,8 +21,10 @@ V).
 """
 LANDING_ORDER_S = 1.0
 """Longest time from the battery's demand to land to the begin of landing [s]."""
-COMMAND_GAP_S = 0.4
-"""Longest time between two commands [s]: after .5 s without a setpoint the firmware levels out and drifts."""
+SETPOINT_GAP_S = 0.4
+"""Longest time between two setpoints [s]: after .5 s without a setpoint the firmware levels out and
+drifts.
+"""
 WALL_M = 0.01
 """A drone this far beyond a wall or the height band has left the arena; less is measurement [m]."""
 
@@ -81,7 +83,7 @@ def verdict(flight: Flight) -> Verdict:
         _empty_landed,
         _distances_kept,
         _inside_arena,
-        _commands_steady,
+        _setpoints_steady,
         _all_down,
         _recording_whole,
     )
@@ -204,12 +206,13 @@ def _inside_arena(flight: Flight) -> Check:
     return _check(name, worst < WALL_M, got, needed)
 
 
-def _commands_steady(flight: Flight) -> Check:
-    gaps = metrics.command_gaps_s(flight)
-    name, needed = "Safe commands never paused in flight", f"gaps of at most {COMMAND_GAP_S:g} s"
-    if not len(gaps):
-        return Check(name, Outcome.FAIL, "no safe command of a flying drone was recorded", needed)
-    return _check(name, float(gaps.max()) <= COMMAND_GAP_S, f"longest gap {gaps.max():.3f} s of {len(gaps)}", needed)
+def _setpoints_steady(flight: Flight) -> Check:
+    longest = metrics.longest_setpoint_gap(flight)
+    name, needed = "Setpoints never paused in flight", f"gaps of at most {SETPOINT_GAP_S:g} s"
+    if longest is None:
+        return Check(name, Outcome.FAIL, "no setpoint of a flying drone was recorded", needed)
+    got = f"longest gap {longest.gap_s:.2f} s ({longest.drone}, at {longest.from_s:.1f} s)"
+    return _check(name, longest.gap_s <= SETPOINT_GAP_S, got, needed)
 
 
 def _all_down(flight: Flight) -> Check:

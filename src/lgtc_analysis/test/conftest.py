@@ -172,8 +172,9 @@ class World:
         if phase != VehiclePhase.FLYING:
             return
         self.decide(name, t)
-        if self.fault == "commands pause" and name == "cf1" and 5.0 <= t < 5.6:
+        if self.fault == "wings stall" and name == "cf1" and 5.0 <= t < 5.6:
             return
+        self.put(f"/{name}/setpoint", t, {"pose": {"pose": {"position": self.p[name]}}}, COMMAND_S)
         velocity = {"twist": {"linear": (0.1, 0.0, 0.0)}}
         self.put(f"/{name}/velocity_nominal", t, velocity, DECISION_S)
         self.put(f"/{name}/velocity_safe", t, velocity, COMMAND_S)

@@ -180,10 +180,11 @@ def test_latencies_are_those_of_the_recorders_clock(flight: Flight) -> None:
 
 
 def test_a_pose_without_an_answer_has_no_latency(flown: Flown, flight: Flight) -> None:
-    paused = flown("commands pause")
+    paused = flown("wings stall")
     lost = len(metrics.pose_to_command_s(flight)) - len(metrics.pose_to_command_s(paused))
     assert lost == 6
     assert metrics.command_gaps_s(paused).max() == pytest.approx(0.7)
+    assert metrics.longest_setpoint_gap(paused) == metrics.Gap("cf1", pytest.approx(4.9), pytest.approx(0.7))
     assert metrics.command_gaps_s(flight).max() == pytest.approx(0.1)
 
 

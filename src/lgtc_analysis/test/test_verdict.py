@@ -30,7 +30,7 @@ def test_a_clean_flight_passes_every_check(flight: Flight) -> None:
         ("stays up", {"Drones with an empty battery landed"}),
         ("too close", {"No two drones closer than the safety distance"}),
         ("leaves the arena", {"Flying drones stayed inside the arena"}),
-        ("commands pause", {"Safe commands never paused in flight"}),
+        ("wings stall", {"Setpoints never paused in flight"}),
         ("never lands", {"Every drone came down again"}),
     ],
 )
