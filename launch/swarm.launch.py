@@ -7,7 +7,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from lgtc_bringup.inputs import LAUNCH_ARGUMENTS, choice_of_texts, prepare
+from lgtc_bringup.inputs import ABOUT, LAUNCH_ARGUMENTS, choice_of_texts, prepare
 from lgtc_bringup.plan import ROS_ARGUMENTS, OnFailure
 from lgtc_bringup.runner import environment_of
 
@@ -21,6 +21,7 @@ def processes(context):
         Node(
             package=process.package,
             executable=process.executable,
+            exec_name=process.name,
             arguments=list(process.arguments),
             ros_arguments=list(ROS_ARGUMENTS),
             parameters=[str(plan.params_file)],
@@ -35,5 +36,5 @@ def processes(context):
 
 def generate_launch_description():
     """Arguments as `lgtc sim` has them, then the plan."""
-    declared = [DeclareLaunchArgument(name, default_value=text) for name, text in LAUNCH_ARGUMENTS.items()]
-    return LaunchDescription([*declared, OpaqueFunction(function=processes)])
+    arguments = [DeclareLaunchArgument(n, default_value=d, description=ABOUT[n]) for n, d in LAUNCH_ARGUMENTS.items()]
+    return LaunchDescription([*arguments, OpaqueFunction(function=processes)])

@@ -22,7 +22,7 @@ from lgtc_bringup import inputs, show
 from lgtc_bringup.flight import Flight, Interrupts
 from lgtc_bringup.inputs import Choice
 from lgtc_bringup.live import LiveView
-from lgtc_bringup.plan import BACKENDS, Plan
+from lgtc_bringup.plan import Plan
 from lgtc_bringup.runner import ProcessError, Runner, environment_of
 from lgtc_core import schema
 from lgtc_core.errors import ConfigError, LgtcError
@@ -97,24 +97,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _flight_arguments(parser: argparse.ArgumentParser) -> None:
     """What names a flight; the same for every command that is about one."""
-    parser.add_argument(
-        "name", nargs="?", metavar="SCENARIO", help=f"scenario file, or name of a shipped one ({inputs.SCENARIO})"
-    )
+    about = inputs.ABOUT
+    parser.add_argument("name", nargs="?", metavar="SCENARIO", help=f"{about['scenario']} ({inputs.SCENARIO})")
     parser.add_argument("--scenario", help="the same as an option")
-    parser.add_argument("--fleet", default=inputs.FLEET, help="fleet file, or name of a shipped one (%(default)s)")
-    parser.add_argument(
-        "--model", default=inputs.MODEL, help="folder of a model, or name of a shipped one (%(default)s)"
-    )
-    parser.add_argument(
-        "--backend", default="embedded", metavar="|".join(BACKENDS), help="who carries the drones (%(default)s)"
-    )
-    parser.add_argument(
-        "--speed", type=float, default=1.0, metavar="X", help="simulated seconds per second (%(default)s)"
-    )
-    parser.add_argument(
-        "--duration", type=float, metavar="S", help="fly this long instead of the scenario's duration_s"
-    )
-    parser.add_argument("--run-dir", metavar="DIR", help="where bag, report and logs go (runs/<date>-<scenario>)")
+    parser.add_argument("--fleet", default=inputs.FLEET, help=f"{about['fleet']} (%(default)s)")
+    parser.add_argument("--model", default=inputs.MODEL, help=f"{about['model']} (%(default)s)")
+    parser.add_argument("--backend", default="embedded", help=f"{about['backend']} (%(default)s)")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help=f"{about['speed']} (%(default)s)")
+    parser.add_argument("--duration", type=float, metavar="S", help=about["duration_s"])
+    parser.add_argument("--run-dir", metavar="DIR", help=about["run_dir"])
 
 
 def _choice(arguments: argparse.Namespace) -> Choice:

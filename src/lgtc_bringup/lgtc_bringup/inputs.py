@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 
 from lgtc_bringup.node_kinds import KINDS
-from lgtc_bringup.plan import BAG_DIR, Inputs, Plan, plan
+from lgtc_bringup.plan import BACKENDS, BAG_DIR, Inputs, Plan, plan
 from lgtc_core import schema
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.fleet import load_fleet
@@ -26,24 +26,25 @@ MODEL = "lgtc"
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user chose. A name stands for a shipped file, anything with a slash or an ending for a path."""
+    """What the user chose. A name stands for what is shipped, anything with a slash or an ending for a path."""
 
-    fleet: str = FLEET
-    scenario: str = SCENARIO
-    model: str = MODEL
-    backend: str = "embedded"
-    run_dir: str | None = None
-    """Where the flight leaves its traces; None: runs/<date>-<scenario> below the current folder."""
-    speed: float = 1.0
-    record: bool = True
-    duration_s: float | None = None
-    """Replaces the scenario's own."""
-    command: str = ""
+    fleet: Annotated[str, "fleet file, or name of a shipped one"] = FLEET
+    scenario: Annotated[str, "scenario file, or name of a shipped one"] = SCENARIO
+    model: Annotated[str, "folder of a model, or name of a shipped one"] = MODEL
+    backend: Annotated[str, f"who carries the drones: {', '.join(BACKENDS)}"] = "embedded"
+    speed: Annotated[float, "simulated seconds per second"] = 1.0
+    record: Annotated[bool, "whether to record a bag; without one there is no report"] = True
+    run_dir: Annotated[str | None, "folder for bag, report and logs; default: runs/<date>-<scenario>"] = None
+    duration_s: Annotated[float | None, "fly this long instead of as the scenario says [s]"] = None
+    command: Annotated[str, "what the user typed, for the record"] = ""
 
 
+ABOUT = {field.name: field.sentence for field in schema.fields_of(Choice)}
+"""What each part of the choice means, for help texts."""
 LAUNCH_ARGUMENTS = {
-    name: "" if getattr(Choice(), name) is None else str(getattr(Choice(), name)).lower()
-    for name in ("fleet", "scenario", "backend", "model", "speed", "record", "run_dir")
+    field.name: "" if field.default is None else str(field.default).lower()
+    for field in schema.fields_of(Choice)
+    if field.name not in ("duration_s", "command")
 }
 """Arguments of the launch file with their defaults, as text."""
 

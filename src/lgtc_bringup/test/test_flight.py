@@ -23,7 +23,7 @@ class Team:
         self.runner, self.deaf, self.up = runner, deaf, up
         self.done_after_s = done_s
         self.done_s = math.inf
-        self.aborted = False
+        self.aborted = self.ended = False
 
     def look(self) -> Snapshot:
         now_s = time.monotonic()
@@ -32,7 +32,8 @@ class Team:
             return empty
         if math.isinf(self.done_s):
             self.done_s = now_s + self.done_after_s
-        if now_s >= self.done_s:
+        if now_s >= self.done_s and not self.ended:
+            self.ended = True
             self.runner.finish()  # the nodes end themselves on DONE
         phase = "DONE" if now_s >= self.done_s else "ABORT" if self.aborted else "ACTIVE"
         return replace(empty, mission=phase, drones=(DroneSnapshot("cf1", phase="FLYING"),))
