@@ -52,3 +52,17 @@ class InputError(LgtcError):
     def __init__(self, what: str, got: str, expected: str) -> None:
         self.what, self.got, self.expected = what, got, expected
         super().__init__(f"{what}: got {got}; expected {expected}")
+
+
+class LedgerError(LgtcError):
+    """The demand ledger cannot be used for what was asked. Nothing was changed by it.
+
+    Attributes:
+        file: the ledger.
+        problem: what is wrong, in words.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, file: str, problem: str, remedy: str) -> None:
+        self.file, self.problem, self.remedy = file, problem, remedy
+        super().__init__(f"ledger {file}: {problem}; {remedy}")

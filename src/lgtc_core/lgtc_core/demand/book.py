@@ -8,23 +8,42 @@ there.
 
 The arithmetic is `lgtc_core.world.rules`; the book adds memory: who asked what (a repeated request is
 answered as the first time and changes nothing), who is where (with hysteresis at the disc's rim, and for as
-long as its word is fresh), and which slot belongs to whom. Nothing here reads a clock and nothing raises on
-bad requests: a refusal is an answer with a sentence.
+long as its word is fresh), and which slot belongs to whom. What several drones offer at the same moment is
+shared: who is offered more than is missing takes the same fraction of every offer.
+
+Every change is decided, then written to the journal, then takes effect, then is answered. With a journal on
+disk (`lgtc_core.demand.ledger`) the book therefore goes on after a crash as if nothing had happened. Nothing
+here reads a clock and nothing raises on bad requests: a refusal is an answer with a sentence.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lgtc_core.demand.consumer import ConsumerSpec, objection
-from lgtc_core.demand.view import ConsumerView, DemandView
-from lgtc_core.errors import InputError
+from lgtc_core.demand.accounts import (
+    Accounts,
+    Arrived,
+    Change,
+    ConsumerRemoved,
+    ConsumerSet,
+    Delivered,
+    Departed,
+    Entry,
+    Journal,
+    MemoryJournal,
+    Supplied,
+)
+from lgtc_core.demand.consumer import AMOUNT, ConsumerSpec, objection
+from lgtc_core.demand.view import NEGLIGIBLE_AMOUNT, ConsumerView, DemandView
+from lgtc_core.errors import InputError, LedgerError
+from lgtc_core.fleet.names import is_name
 from lgtc_core.schema import Bounds
 from lgtc_core.world import rules
 from lgtc_core.world.arena import Arena
@@ -55,6 +74,15 @@ class Answer(NamedTuple):
     message: str = ""
 
 
+class SupplyEntry(NamedTuple):
+    """Answer to a change of what a drone carries."""
+
+    accepted: bool
+    carried: float
+    """What it carries of that kind now, by the book; NaN: unknown."""
+    message: str = ""
+
+
 class Delivery(NamedTuple):
     """Answer to a delivery request (lgtc_interfaces/Deliver)."""
 
@@ -64,30 +92,31 @@ class Delivery(NamedTuple):
     remaining: float
     """Still missing of this kind at this consumer after the delivery; 0 when refused."""
     message: str = ""
+    final: bool = True
+    """False: nothing was decided (the ledger could not be written); ask again with the same id."""
 
 
-class _Request(NamedTuple):
-    """What a delivery request says besides its id."""
+class Request(NamedTuple):
+    """A delivery request (lgtc_interfaces/Deliver)."""
 
+    id: str
     drone: str
     consumer: str
     kind: str
     offered: float
 
 
-@dataclass
-class _Entry:
-    """One consumer and what it was given."""
-
-    spec: ConsumerSpec
-    slot: int
-    delivered: Array  # (r,) since it was added
+ID_LENGTH_MAX = 200
+"""Characters of a request id."""
 
 
 class _Report(NamedTuple):
     """A drone's last word about itself."""
 
     stamp_s: float
+    """When; -inf: taken over from before a restart."""
+    fresh_until_s: float
+    """Until when it counts; NaN: for one lifetime from the first view on."""
     position_m: Array  # (2,); NaN: unknown
     supply: Array  # (r,)
     serving: bool
@@ -104,6 +133,9 @@ class DemandBook:
         arena: consumers must lie in it; None: anywhere.
         presence_only: kinds that cannot be handed over (batteries).
         params: hysteresis, lifetimes and limits.
+        journal: where changes are recorded before they take effect; None: in memory.
+        accounts: the state to go on from, as the journal restored it; None: nothing happened yet.
+        revision: a number that no view before this book had, so that none is taken for one of this book.
     """
 
     def __init__(
@@ -113,102 +145,172 @@ class DemandBook:
         arena: Arena | None = None,
         presence_only: Iterable[str] = (),
         params: BookParams | None = None,
+        journal: Journal | None = None,
+        accounts: Accounts | None = None,
+        revision: int = 0,
     ) -> None:
         self.kinds = tuple(kinds)
         self.drones = tuple(sorted(drones))
         self.params = params or BookParams()
+        self.trouble = ""
+        """Why arrivals and departures could not be recorded lately; empty: they are."""
         self._arena = arena
         self._presence_only = frozenset(presence_only)
-        self._entries: dict[str, _Entry] = {}
-        self._answers: dict[str, tuple[_Request, Delivery]] = {}
-        self._delivered_by = {drone: np.zeros(len(self.kinds)) for drone in self.drones}
-        self._reports: dict[str, _Report] = {}
-        self._edits = 0
-        self._view = DemandView(0, self.kinds, ())
+        self._journal: Journal = MemoryJournal() if journal is None else journal
+        self._accounts = Accounts(self.kinds, self.drones) if accounts is None else accounts
+        self._reports = {
+            drone: _Report(
+                -math.inf, math.nan, np.array(arrival.position_m), np.array(arrival.supply), True, arrival.consumer
+            )
+            for drone, arrival in self._accounts.serving.items()
+            if drone in self.drones
+        }
+        self._view = DemandView(revision, self.kinds, ())
         self._shown: object = None
 
     @classmethod
-    def for_team(cls, team: Team, params: BookParams | None = None) -> DemandBook:
-        """The book of a team's scenario at its start, consumers entered.
+    def for_team(
+        cls,
+        team: Team,
+        params: BookParams | None = None,
+        journal: Journal | None = None,
+        accounts: Accounts | None = None,
+        revision: int = 0,
+    ) -> DemandBook:
+        """The book of a team's scenario: consumers and supplies of its start are entered, each once in the
+        life of the journal.
 
         Raises:
             InputError: the book refuses a consumer, e.g. because there are more than `max_consumers`.
         """
         batteries = {drone.battery_kind for drone in team.drones} - {None}
-        book = cls(team.kinds, team.names, team.arena, (kind for kind in batteries if kind), params)
+        presence_only = [kind for kind in batteries if kind]
+        book = cls(team.kinds, team.names, team.arena, presence_only, params, journal, accounts, revision)
         for consumer in team.consumers:
-            answer = book.add(consumer)
+            answer = book.add(consumer, f"{team.scenario}:start:{consumer.name}")
             if not answer.accepted:
                 raise InputError(f"scenario {team.scenario}", answer.message, "consumers that the demand book can hold")
         return book
 
+    @property
+    def accounts(self) -> Accounts:
+        """The state behind the book, to read."""
+        return self._accounts
+
     # ---- consumers ----------------------------------------
 
-    def add(self, consumer: ConsumerSpec) -> Answer:
-        """Enter a new consumer in the lowest free slot."""
-        if consumer.name in self._entries:
-            return Answer(False, f"consumer {consumer.name} exists already; change or remove it")
-        if len(self._entries) >= self.params.max_consumers:
-            return Answer(False, f"{len(self._entries)} consumers exist, the most there may be; remove one first")
-        refusal = self._refusal(consumer)
-        if refusal:
-            return refusal
-        taken = {entry.slot for entry in self._entries.values()}
-        slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-        self._entries[consumer.name] = _Entry(consumer, slot, np.zeros(len(self.kinds)))
-        return self._edited()
+    def add(self, consumer: ConsumerSpec, request_id: str = "") -> Answer:
+        """Enter a new consumer in the lowest free slot.
 
-    def change(self, consumer: ConsumerSpec) -> Answer:
-        """Replace position, radius and demand; the slot and what was delivered stay."""
-        entry = self._entries.get(consumer.name)
+        Args:
+            consumer: as it is asked for.
+            request_id: chosen by the sender, unique for ever; a repeated request is answered as the first
+                time. Empty: the book chooses one, and nothing can be repeated. A refused edit is not
+                remembered: it changed nothing.
+        """
+        entries = self._accounts.entries
+        taken = {entry.slot for entry in entries.values()}
+        slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+        change = ConsumerSet(id=self._id(request_id, "edit"), new=True, slot=slot, consumer=consumer)
+        answer = self._repeated(change)
+        if answer is not None:
+            return answer
+        if consumer.name in entries:
+            return Answer(False, f"consumer {consumer.name} exists already; change or remove it")
+        if len(entries) >= self.params.max_consumers:
+            return Answer(False, f"{len(entries)} consumers exist, the most there may be; remove one first")
+        return self._refusal(consumer) or self._edited(change)
+
+    def change(self, consumer: ConsumerSpec, request_id: str = "") -> Answer:
+        """Replace position, radius and demand; the slot and what was delivered stay. `request_id` as in `add`."""
+        entry = self._accounts.entries.get(consumer.name)
+        slot = 0 if entry is None else entry.slot
+        change = ConsumerSet(id=self._id(request_id, "edit"), new=False, slot=slot, consumer=consumer)
+        answer = self._repeated(change)
+        if answer is not None:
+            return answer
         if entry is None:
             return self._unknown_consumer(consumer.name)
-        refusal = self._refusal(consumer)
-        if refusal:
-            return refusal
-        entry.spec = consumer
-        return self._edited()
+        return self._refusal(consumer) or self._edited(change)
 
-    def remove(self, name: str) -> Answer:
-        """Strike a consumer out; what it was given stays given, its slot becomes free."""
-        if self._entries.pop(name, None) is None:
+    def remove(self, name: str, request_id: str = "") -> Answer:
+        """Strike a consumer out; what it was given stays given, its slot becomes free. `request_id` as in `add`."""
+        change = ConsumerRemoved(id=self._id(request_id, "edit"), name=name)
+        answer = self._repeated(change)
+        if answer is not None:
+            return answer
+        if name not in self._accounts.entries:
             return self._unknown_consumer(name)
-        return self._edited()
+        return self._edited(change)
+
+    # ---- supplies ----------------------------------------
+
+    def put_in(self, request_id: str, drone: str, kind: str, amount: float) -> SupplyEntry:
+        """A drone was loaded (or unloaded: negative) by hand. From then on the book knows what it carries,
+        and takes no more from it.
+
+        Args:
+            request_id: chosen by the sender, unique for ever; repeated requests count once.
+            drone: who.
+            kind: name of the resource kind.
+            amount: difference to what it carried; the first time: all that it carries.
+        """
+        if drone not in self.drones:
+            return SupplyEntry(False, math.nan, self._unknown_drone(drone))
+        if kind not in self.kinds:
+            return SupplyEntry(False, math.nan, self._unknown_kind(kind))
+        k = self.kinds.index(kind)
+        before = self._accounts.carried(drone, k)
+        objection_to_id = _objection_to_id(request_id)
+        if objection_to_id:
+            return SupplyEntry(False, before, objection_to_id)
+        carried = amount if math.isnan(before) else before + amount
+        try:
+            first = self._journal.find(request_id)
+            if first is not None:
+                same = (
+                    isinstance(first, Supplied)
+                    and (first.drone, first.kind) == (drone, kind)
+                    and math.isclose(first.put_in, amount, abs_tol=NEGLIGIBLE_AMOUNT)
+                )
+                return SupplyEntry(same, before, "" if same else _reused(first))
+            if not -NEGLIGIBLE_AMOUNT <= carried <= AMOUNT.hi:
+                got = f"{amount:g} put in on top of {0.0 if math.isnan(before) else before:g}"
+                return SupplyEntry(False, before, f"{kind} on {drone}: got {got}; expected {AMOUNT} to be carried")
+            put_in = max(amount, 0.0 if math.isnan(before) else -before)  # no less than nothing is left
+            change = Supplied(id=request_id, drone=drone, kind=kind, put_in=put_in, carried=max(0.0, carried))
+            self._record([change])
+        except LedgerError as error:
+            return SupplyEntry(False, before, str(error))
+        return SupplyEntry(True, self._accounts.carried(drone, k))
 
     # ---- deliveries ----------------------------------------
 
     def deliver(self, request_id: str, drone: str, consumer: str, kind: str, offered: float) -> Delivery:
-        """Hand over an amount of an instantaneous kind, once per request id.
+        """Hand over an amount of an instantaneous kind, once per request id: `deliver_together` of one."""
+        return self.deliver_together([Request(request_id, drone, consumer, kind, offered)])[0]
+
+    def deliver_together(self, requests: Sequence[Request]) -> list[Delivery]:
+        """Settle requests of one moment: their answers do not depend on the order in which they came.
 
         A request id that was answered is answered the same again, and changes nothing; with another content
-        it is refused. Ids are kept for the life of the book.
+        it is refused. Ids are kept for the life of the journal.
 
         Args:
-            request_id: chosen by the sender, unique for ever.
-            drone: who delivers.
-            consumer: to whom.
-            kind: name of the resource kind.
-            offered: amount offered, > 0.
+            requests: id chosen by the sender and unique for ever, who delivers, to whom, kind, amount > 0.
+
+        Returns:
+            The answers, in the order of the requests.
         """
-        request = _Request(drone, consumer, kind, offered)
-        if not request_id:
-            return _refused("an empty request id; choose one that is unique for ever")
-        if request_id in self._answers:
-            first, answer = self._answers[request_id]
-            if request == first:
-                return answer
-            return _refused(f"request {request_id} was used for another delivery ({_words(first)}); choose a new id")
-        if not (math.isfinite(offered) and offered > 0):
-            return _refused(f"an offer of {offered:g}; expected a finite amount above 0")
-        if drone not in self._delivered_by:
-            return _refused(f"unknown drone {drone!r}; known are {', '.join(self.drones)}")
-        answer = self._hand_over(request)
-        self._answers[request_id] = (request, answer)
-        return answer
+        try:
+            return self._deliver_together(requests)
+        except LedgerError as error:
+            return [Delivery(False, 0.0, 0.0, str(error), final=False)] * len(requests)
 
     def delivered_by(self, drone: str) -> Array:
         """What a drone has delivered in total, per kind (r,), removed consumers included."""
-        return self._delivered_by[drone].copy()
+        given = self._accounts.given.get(drone)
+        return np.zeros(len(self.kinds)) if given is None else given.copy()
 
     # ---- presence ----------------------------------------
 
@@ -225,8 +327,8 @@ class DemandBook:
             serving: whether its supply counts inside a disc (it flies on mission).
         """
         position, carried = np.array(position_m, float), np.array(supply, float)
-        if drone not in self._delivered_by:
-            return Answer(False, f"unknown drone {drone!r}; known are {', '.join(self.drones)}")
+        if drone not in self.drones:
+            return Answer(False, self._unknown_drone(drone))
         if not math.isfinite(stamp_s):
             return Answer(False, f"presence of {drone}: got a stamp of {stamp_s}; expected a finite time [s]")
         if position.shape != (2,):
@@ -242,16 +344,22 @@ class DemandBook:
             return Answer(
                 False, f"presence of {drone} at {stamp_s:g} s is not newer than the one at {last.stamp_s:g} s"
             )
-        fresh = last is not None and stamp_s - last.stamp_s <= self.params.presence_lifetime_s
+        fresh = last is not None and not stamp_s > last.fresh_until_s
         place = self._place(position, last.place if last is not None and fresh else None)
-        self._reports[drone] = _Report(stamp_s, position, carried, serving, place)
+        until_s = stamp_s + self.params.presence_lifetime_s
+        self._reports[drone] = _Report(stamp_s, until_s, position, carried, serving, place)
         return Answer(True)
 
     # ---- view ----------------------------------------
 
     def view(self, now_s: float) -> DemandView:
-        """All that is asked for at `now_s` [s]. The revision rises if anything differs from the view before."""
-        entries = sorted(self._entries.values(), key=lambda entry: entry.slot)
+        """All that is asked for at `now_s` [s]. The revision rises if anything differs from the view before.
+
+        Who arrived at or departed from a 0-depletion demand since the last view is recorded first. If it
+        cannot be, `trouble` says why, the view shows what is true all the same, and the record follows with
+        a later view.
+        """
+        entries = sorted(self._accounts.entries.values(), key=lambda entry: entry.slot)
         demanded, kind = self._table(entries)
         inside, supply = self._present(entries, now_s)
         covered = rules.cover(inside, supply, demanded, kind)
@@ -261,7 +369,10 @@ class DemandBook:
         servers = [
             tuple(drone for drone, counts in zip(self.drones, column, strict=True) if counts) for column in serves.T
         ]
-        shown = (self._edits, remaining.tobytes(), tuple(servers))
+        self._record_visits(
+            now_s, {drone: entry.spec.name for entry, here in zip(entries, servers, strict=True) for drone in here}
+        )
+        shown = (self._accounts.edits, remaining.tobytes(), tuple(servers))
         if shown != self._shown:
             self._shown = shown
             for table in (demanded, kind, remaining):
@@ -284,35 +395,162 @@ class DemandBook:
 
     # ---- inside ----------------------------------------
 
-    def _hand_over(self, request: _Request) -> Delivery:
-        """The one place where an amount changes hands."""
-        entry = self._entries.get(request.consumer)
-        if entry is None:
-            return _refused(self._unknown_consumer(request.consumer).message)
+    def _deliver_together(self, requests: Sequence[Request]) -> list[Delivery]:
+        """`deliver_together`, raising LedgerError; the one place where amounts change hands."""
+        answers: dict[int, Delivery] = {}
+        changes: dict[str, Delivered] = {}
+        shares: dict[tuple[str, int], list[Request]] = defaultdict(list)
+        offered: dict[tuple[str, int], float] = defaultdict(float)
+        order = sorted(range(len(requests)), key=lambda n: (requests[n].drone, requests[n].id))
+        new: dict[str, Request] = {}
+        for n in order:
+            request = requests[n]
+            earlier = new.get(request.id) or (self._journal.find(request.id) if request.id else None)
+            answer = self._judged(request, earlier)
+            if answer is not None:
+                answers[n] = answer
+                continue
+            if earlier is not None:  # a second time in this batch
+                continue
+            new[request.id] = request
+            words = self._against(request, offered)
+            if words:
+                changes[request.id] = _settled(request, False, 0.0, 0.0, words)
+            else:
+                k = self.kinds.index(request.kind)
+                offered[request.drone, k] += request.offered
+                shares[request.consumer, k].append(request)
+        for (consumer, k), group in shares.items():
+            changes.update((change.id, change) for change in self._shared(self._accounts.entries[consumer], k, group))
+        self._record([changes[request_id] for request_id in new])
+        return [answers[n] if n in answers else _answer(changes[requests[n].id]) for n in range(len(requests))]
+
+    def _judged(self, request: Request, earlier: Change | Request | None) -> Delivery | None:
+        """The answer to a request that needs no decision: a repeated one, or one that can never be met, which is
+        refused again whenever it comes and needs no memory.
+        """
+        objection_to_id = _objection_to_id(request.id)
+        if objection_to_id:
+            return _refused(objection_to_id)
+        if isinstance(earlier, Request):
+            return None if request == earlier else _refused(_reused(_settled(earlier, False, 0.0, 0.0, "")))
+        if isinstance(earlier, Delivered):
+            return _answer(earlier) if request[1:] == earlier.request else _refused(_reused(earlier))
+        if earlier is not None:
+            return _refused(_reused(earlier))
+        if not (math.isfinite(request.offered) and request.offered > 0):
+            return _refused(f"an offer of {request.offered:g}; expected a finite amount above 0")
+        if request.drone not in self.drones:
+            return _refused(self._unknown_drone(request.drone))
         if request.kind not in self.kinds:
-            return _refused(f"unknown resource kind {request.kind!r}; known are {', '.join(self.kinds)}")
+            return _refused(self._unknown_kind(request.kind))
+        if not is_name(request.consumer):
+            return _refused(self._unknown_consumer(request.consumer[:40]).message)
+        return None
+
+    def _against(self, request: Request, offered: dict[tuple[str, int], float]) -> str:
+        """Why a request must be refused, given what the same drone `offered` before it at this moment; or empty."""
+        entry = self._accounts.entries.get(request.consumer)
+        if entry is None:
+            return self._unknown_consumer(request.consumer).message
         k = self.kinds.index(request.kind)
         if entry.spec.depletion[k] != rules.INSTANTANEOUS or request.kind in self._presence_only:
-            return _refused(
-                f"{request.kind} at {request.consumer} is served by staying there; it cannot be handed over"
-            )
-        missing = max(0.0, entry.spec.demanded[k] - float(entry.delivered[k]))
-        amount = float(rules.accept(np.float64(request.offered), np.float64(missing)))
-        entry.delivered[k] += amount
-        self._delivered_by[request.drone][k] += amount
-        return Delivery(True, amount, max(0.0, entry.spec.demanded[k] - float(entry.delivered[k])))
+            return f"{request.kind} at {request.consumer} is served by staying there; it cannot be handed over"
+        carried = self._accounts.carried(request.drone, k) - offered[request.drone, k]
+        if request.offered > carried + NEGLIGIBLE_AMOUNT * max(1.0, carried):
+            return f"{request.drone} carries {carried:g} {request.kind} by the ledger; {request.offered:g} are more"
+        return ""
+
+    def _shared(self, entry: Entry, k: int, group: Sequence[Request]) -> list[Delivered]:
+        """Amounts for requests of one moment to one consumer: all of each offer, or of each the same fraction."""
+        missing = entry.missing(k)
+        offers = np.array([[request.offered] for request in group])
+        inside, kind = np.ones((len(group), 1), bool), np.full((1, 1), rules.INSTANTANEOUS)
+        shares = rules.deliver(inside, offers, np.array([[missing]]), kind)[:, 0, 0]
+        result = []
+        for request, share in zip(group, shares, strict=True):
+            carried = self._accounts.carried(request.drone, k)
+            top = share if math.isnan(carried) else min(share, carried)
+            amount = float(rules.accept(np.float64(top), np.float64(missing)))
+            missing = max(0.0, missing - amount)
+            result.append(_settled(request, True, amount, missing, ""))
+        return result
+
+    def _record(self, changes: Sequence[Change]) -> None:
+        """Write changes down; only then let them take effect."""
+        if changes:
+            self._journal.write(changes)
+            for change in changes:
+                self._accounts.apply(change)
+            self._journal.applied(self._accounts)
+
+    def _record_visits(self, now_s: float, serving: dict[str, str]) -> None:
+        """Record who arrived and departed, so that the accounts say what `serving` (drone: consumer) says."""
+        before = self._accounts.serving
+        changes: list[Change] = []
+        for drone, arrival in before.items():
+            if serving.get(drone) != arrival.consumer:
+                changes.append(Departed(id=f"{arrival.id}-end", visit=arrival.id, drone=drone, stamp_s=now_s))
+        number = self._accounts.visits
+        for drone, consumer in serving.items():
+            if drone not in before or before[drone].consumer != consumer:
+                number += 1
+                report = self._reports[drone]
+                x_m, y_m = map(float, report.position_m)
+                stamp_s = report.stamp_s if math.isfinite(report.stamp_s) else now_s
+                changes.append(
+                    Arrived(
+                        id=f"visit-{number}",
+                        drone=drone,
+                        consumer=consumer,
+                        stamp_s=stamp_s,
+                        position_m=(x_m, y_m),
+                        supply=tuple(map(float, report.supply)),
+                    )
+                )
+        try:
+            self._record(changes)
+            self.trouble = ""
+        except LedgerError as error:
+            self.trouble = str(error)
+
+    def _id(self, request_id: str, what: str) -> str:
+        return request_id or f"{what}-{self._accounts.edits + 1}"
+
+    def _repeated(self, change: ConsumerSet | ConsumerRemoved) -> Answer | None:
+        """The answer to an edit that was made before, or whose id cannot be; None: it is a new one."""
+        words = _objection_to_id(change.id)
+        if words:
+            return Answer(False, words)
+        try:
+            first = self._journal.find(change.id)
+        except LedgerError as error:
+            return Answer(False, str(error))
+        if first is None:
+            return None
+        return Answer(True) if _same_edit(first, change) else Answer(False, _reused(first))
 
     def _refusal(self, consumer: ConsumerSpec) -> Answer | None:
-        others = (entry.spec for entry in self._entries.values())
+        others = (entry.spec for entry in self._accounts.entries.values())
         against = objection(consumer, others, self.kinds, self._arena, self._presence_only)
         return Answer(False, f"consumer {consumer.name!r}: {against}") if against else None
 
     def _unknown_consumer(self, name: str) -> Answer:
-        return Answer(False, f"unknown consumer {name!r}; known are {', '.join(sorted(self._entries)) or 'none'}")
+        known = ", ".join(sorted(self._accounts.entries)) or "none"
+        return Answer(False, f"unknown consumer {name!r}; known are {known}")
 
-    def _edited(self) -> Answer:
-        """Consumers changed: count it, and look anew where everybody is."""
-        self._edits += 1
+    def _unknown_drone(self, drone: str) -> str:
+        return f"unknown drone {drone!r}; known are {', '.join(self.drones)}"
+
+    def _unknown_kind(self, kind: str) -> str:
+        return f"unknown resource kind {kind!r}; known are {', '.join(self.kinds)}"
+
+    def _edited(self, change: Change) -> Answer:
+        """Consumers change: record it, and look anew where everybody is."""
+        try:
+            self._record([change])
+        except LedgerError as error:
+            return Answer(False, str(error))
         for drone, report in self._reports.items():
             self._reports[drone] = report._replace(place=self._place(report.position_m, report.place))
         return Answer(True)
@@ -321,24 +559,24 @@ class DemandBook:
         """Consumer in whose disc a drone counts: the one it is in; else the one it counted in, until beyond
         the rim.
         """
-        for name, entry in self._entries.items():
+        for name, entry in self._accounts.entries.items():
             if math.dist(position_m, entry.spec.position_m) <= entry.spec.radius_m:
                 return name
-        entry_before = self._entries.get(before) if before is not None else None
+        entry_before = self._accounts.entries.get(before) if before is not None else None
         if entry_before is not None:
             reach_m = entry_before.spec.radius_m * (1.0 + self.params.rim_fraction)
             if math.dist(position_m, entry_before.spec.position_m) <= reach_m:
                 return before
         return None
 
-    def _table(self, entries: list[_Entry]) -> tuple[Array, npt.NDArray[np.int64]]:
+    def _table(self, entries: list[Entry]) -> tuple[Array, npt.NDArray[np.int64]]:
         """Demanded amounts and depletion kinds, both (M, r)."""
         shape = (len(entries), len(self.kinds))
         demanded = np.array([entry.spec.demanded for entry in entries], float).reshape(shape)
         kind = np.array([entry.spec.depletion for entry in entries], np.int64).reshape(shape)
         return demanded, kind
 
-    def _present(self, entries: list[_Entry], now_s: float) -> tuple[npt.NDArray[np.bool_], Array]:
+    def _present(self, entries: list[Entry], now_s: float) -> tuple[npt.NDArray[np.bool_], Array]:
         """Which drone counts where (N, M), and what it carries (N, r), by what is known and fresh at
         `now_s`.
         """
@@ -349,7 +587,9 @@ class DemandBook:
             report = self._reports.get(drone)
             if report is None or not report.serving or report.place is None:
                 continue
-            if now_s - report.stamp_s <= self.params.presence_lifetime_s:
+            if math.isnan(report.fresh_until_s):
+                report = self._reports[drone] = report._replace(fresh_until_s=now_s + self.params.presence_lifetime_s)
+            if now_s <= report.fresh_until_s and report.place in column:
                 inside[n, column[report.place]] = True
                 supply[n] = report.supply
         return inside, supply
@@ -359,5 +599,44 @@ def _refused(message: str) -> Delivery:
     return Delivery(False, 0.0, 0.0, message)
 
 
-def _words(request: _Request) -> str:
-    return f"{request.offered:g} {request.kind} from {request.drone} to {request.consumer}"
+def _settled(request: Request, accepted: bool, amount: float, remaining: float, message: str) -> Delivered:
+    return Delivered(
+        id=request.id,
+        drone=request.drone,
+        consumer=request.consumer,
+        kind=request.kind,
+        offered=request.offered,
+        accepted=accepted,
+        amount=amount,
+        remaining=remaining,
+        message=message,
+    )
+
+
+def _answer(change: Delivered) -> Delivery:
+    return Delivery(change.accepted, change.amount, change.remaining, change.message)
+
+
+def _objection_to_id(request_id: str) -> str:
+    if not request_id:
+        return "an empty request id; choose one that is unique for ever"
+    if len(request_id) > ID_LENGTH_MAX or not request_id.isprintable():
+        return f"request id {request_id[:40]!r}; expected at most {ID_LENGTH_MAX} printable characters"
+    return ""
+
+
+def _same_edit(first: Change, change: Change) -> bool:
+    """Whether two edits ask for the same; the slot is the book's own."""
+    if isinstance(first, ConsumerSet) and isinstance(change, ConsumerSet):
+        return (first.new, first.consumer) == (change.new, change.consumer)
+    return first == change
+
+
+def _reused(first: Change) -> str:
+    if isinstance(first, Delivered):
+        use = f"another delivery ({first.offered:g} {first.kind} from {first.drone} to {first.consumer})"
+    elif isinstance(first, Supplied):
+        use = f"a supply ({first.put_in:g} {first.kind} on {first.drone})"
+    else:
+        use = "another edit of the consumers"
+    return f"request {first.id} was used for {use}; choose a new id"
