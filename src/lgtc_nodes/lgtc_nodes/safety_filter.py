@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 from lgtc_core import topics, wire
 from lgtc_core.flight.guard import Guard, GuardParams
 from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
-from lgtc_core.schema import Bounds
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.near import NearSubscriptions
 from lgtc_nodes.node import NodeParams, SwarmNode
@@ -20,9 +19,6 @@ from lgtc_nodes.node import NodeParams, SwarmNode
 class SafetyFilterParams(NodeParams):
     """Parameters of the safety filter node."""
 
-    watchdog_s: Annotated[
-        float, Bounds(0.01, 0.2, "s"), "Without a pose, a command is made this often, so that the silence is told"
-    ] = 0.05
     guard: GuardParams = field(default_factory=GuardParams)
     neighbourhood: NeighbourhoodParams = field(default_factory=NeighbourhoodParams)
 
@@ -47,6 +43,7 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         others = {other.name: other for other in self.team.drones if other.name != drone}
         self.guard = Guard(drone, self.spec, self.team.arena, self.params.guard, others)
         self.neighbourhood = Neighbourhood(drone, self.team.arena.radius_m, self.params.neighbourhood)
+        self._period_s = 1.0 / self.params.guard.rate_hz
         self._commanded_s: float | None = None
         self._say_velocity = self.speak(topics.VELOCITY_SAFE)
         self._say_safety = self.speak(topics.SAFETY)
@@ -54,7 +51,7 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self.hear(topics.VELOCITY_NOMINAL, wire.velocity_from_wire, lambda nominal: self.guard.nominal(*nominal))
         self.hear(topics.PRESENCE, wire.presence_from_wire, self._sighted)
         self._near = NearSubscriptions(self, topics.POSE, _sighting_of, self._neighbour)
-        self.every(self.params.watchdog_s, self._watch)
+        self.every(self._period_s, self._watch)
 
     def _pose(self, pose: wire.Pose) -> None:
         self.neighbourhood.moved(pose.position_m)
@@ -71,12 +68,16 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self._near.follow(self.neighbourhood.update(self.now_s()))
 
     def _watch(self, now_s: float) -> None:
-        if self._commanded_s is not None and now_s - self._commanded_s >= self.params.watchdog_s:
+        """Without a pose to answer, commands go on at the guard's rate, so that the silence is told."""
+        if self._commanded_s is not None and now_s - self._commanded_s >= 1.5 * self._period_s:
             self._command(now_s)
 
     def _command(self, now_s: float) -> None:
         self._commanded_s = now_s
         command = self.guard.command(now_s)
+        if math.isnan(command.stamp_s):
+            self.tell("safety", command.reason)
+            return
         if math.isnan(command.stamp_s):  # it answers no pose; a header's stamp cannot say so
             command = command._replace(stamp_s=now_s)
         self._say_velocity(wire.velocity_to_wire(wire.Velocity(command.stamp_s, command.velocity_mps)))

@@ -22,6 +22,9 @@ from lgtc_core.schema import Bounds
 
 Array = npt.NDArray[np.float64]
 
+AHEAD_S = 0.5
+"""A stamp farther ahead of the time than clocks may differ is wrong: it would never grow old, and shut out the rest."""
+
 
 @dataclass(frozen=True)
 class NeighbourhoodParams:
@@ -89,7 +92,7 @@ class Neighbourhood:
         self._seen = {
             name: sighting
             for name, sighting in self._seen.items()
-            if now_s - sighting.stamp_s <= self.params.silence_s
+            if -AHEAD_S <= now_s - sighting.stamp_s <= self.params.silence_s
         }
         self._near = frozenset(
             name

@@ -73,6 +73,15 @@ def test_an_older_word_does_not_replace_a_newer_one() -> None:
     assert near.update(1.0) == frozenset()
 
 
+def test_a_word_from_the_future_is_forgotten_and_does_not_shut_out_the_present() -> None:
+    near = Neighbourhood("cf1", RADIUS_M, PARAMS)
+    near.moved(at(0.0))
+    near.sighted(Sighting("cf2", 1e6, at(1.0)))
+    assert near.update(0.0) == frozenset()
+    near.sighted(Sighting("cf2", 0.1, at(1.0)))
+    assert near.update(0.1) == {"cf2"}
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_position_that_is_not_finite_is_refused_and_changes_nothing(bad: float) -> None:
     near = Neighbourhood("cf1", RADIUS_M, PARAMS)
