@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress, TextColumn
 
 from lgtc_bringup import inputs, show
 from lgtc_bringup.flight import Flight, Interrupts
@@ -25,8 +26,10 @@ from lgtc_bringup.live import LiveView
 from lgtc_bringup.plan import Plan
 from lgtc_bringup.runner import ProcessError, Runner, environment_of
 from lgtc_core import schema
+from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ConfigError, LgtcError
 from lgtc_core.fleet.team import Team
+from lgtc_core.flight.phases import MissionPhase
 from lgtc_core.mind.card import load_card
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -123,6 +126,10 @@ def _choice(arguments: argparse.Namespace) -> Choice:
 
 
 def _sim(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.offline and arguments.no_record:
+        raise ConfigError(
+            "command line", "--no-record", "given with --offline", "one of them, as a bag is all that is left"
+        )
     plan, team, _ = inputs.prepare(_choice(arguments))
     plan.write()
     inputs.link_latest(plan.inputs.run_dir)
@@ -157,10 +164,28 @@ def _fly(plan: Plan, console: Console, *, live: bool) -> bool:
 
 def _fly_offline(plan: Plan, team: Team, console: Console) -> bool:
     """Fly without ROS into the same kind of bag; True when the mission came to its end."""
-    from lgtc_sim import offline
+    from lgtc_analysis.recording import flight_info, open_bag
+    from lgtc_sim.offline import fly
 
-    offline.fly(team, plan.inputs.model_dir, bag_dir=plan.bag_dir)
-    return True
+    info = flight_info(
+        team,
+        plan.inputs.model_dir,
+        "offline",
+        receive_clock="simulated",
+        command=plan.parameters["/recorder"]["command"],
+    )
+    with (
+        open_bag(plan.bag_dir, inputs.definitions_dir(), info, 0) as bag,
+        Progress(*Progress.get_default_columns(), TextColumn("{task.fields[phase]}"), console=console) as bar,
+    ):
+        task = bar.add_task("flying", total=team.duration_s, phase="")
+
+        def show_progress(time_s: float, phase: MissionPhase, demand: DemandView) -> None:
+            bar.update(task, completed=time_s, phase=f"{phase.name} demand {demand.share_met:.0%}")
+
+        result = fly(team, plan.inputs.model_dir, recorder=bag, progress=show_progress)
+        bar.update(task, completed=team.duration_s)
+    return result.mission[-1][1] is MissionPhase.DONE
 
 
 def _judged(plan: Plan, console: Console, open_it: bool) -> bool:

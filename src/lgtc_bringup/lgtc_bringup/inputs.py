@@ -67,17 +67,12 @@ def home() -> Path:
     Raises:
         ConfigError: neither is there.
     """
-    checkout = Path(__file__).resolve().parents[1]
-    if (checkout / "config").is_dir():
-        return checkout.resolve()
-    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+    return _resources("lgtc_bringup", "config")
 
-    try:
-        return Path(get_package_share_directory("lgtc_bringup"))
-    except PackageNotFoundError:
-        raise ConfigError(
-            "lgtc_bringup", "", "no installed share", "a built workspace; source install/setup.bash"
-        ) from None
+
+def definitions_dir() -> Path:
+    """The folder with the message definitions of lgtc_interfaces, which bags carry. Raises ConfigError like `home`."""
+    return _resources("lgtc_interfaces", "msg") / "msg"
 
 
 def shipped(folder: str, suffix: str) -> tuple[str, ...]:
@@ -173,6 +168,19 @@ def prepare(choice: Choice) -> tuple[Plan, Team, ModelCard]:
         files=files,
     )
     return planned, team, card
+
+
+def _resources(package: str, folder: str) -> Path:
+    """The package in a source checkout if it has `folder`, else its installed share."""
+    checkout = Path(__file__).resolve().parents[2] / package
+    if (checkout / folder).is_dir():
+        return checkout
+    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+
+    try:
+        return Path(get_package_share_directory(package))
+    except PackageNotFoundError:
+        raise ConfigError(package, "", "no installed share", "a built workspace; source install/setup.bash") from None
 
 
 def _is_path(name: str) -> bool:

@@ -187,3 +187,22 @@ def test_node_parameters_of_an_unknown_kind_are_refused(tmp_path, monkeypatch):
     (tmp_path / "config" / "nodes" / "polisy.yaml").write_text("margin_m: 1.0\n")
     with pytest.raises(ConfigError, match="polisy"):
         inputs.node_parameters()
+
+
+def test_an_offline_flight_leaves_a_bag_a_report_and_its_verdict_as_exit_code(greedy_model, tmp_path, capfd):
+    run_dir = tmp_path / "run"
+    words = ["sim", "first_delivery", "--offline", "--model", str(greedy_model), "--run-dir", str(run_dir)]
+    code = main(words)
+    out = capfd.readouterr().out
+    assert (run_dir / "report.html").exists()
+    assert str(run_dir / "report.html") in out
+    assert code == (cli.FAILED if "FAIL" in out else cli.OK)
+    assert "DONE" in out
+    capfd.readouterr()
+    assert main(["report", str(run_dir), "-o", str(tmp_path / "again.html")]) == code
+    assert (tmp_path / "again.html").exists()
+
+
+def test_an_offline_flight_without_a_record_is_refused(model_dir, capfd):
+    assert main(["sim", "--offline", "--no-record", "--model", str(model_dir)]) == cli.USAGE
+    assert "--no-record" in capfd.readouterr().err
