@@ -23,7 +23,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from lgtc_analysis import metrics, story
 from lgtc_analysis.flight import Bools, Flight, Floats, Ints
-from lgtc_analysis.palette import PAGE, STILL, Palette, dash, to_css
+from lgtc_analysis.palette import PAGE, STILL, Palette, dash, hatch, to_css
 from lgtc_analysis.timeline import timeline
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, VehiclePhase
 
@@ -337,7 +337,8 @@ def _servers(axis: Axes, flight: Flight, consumer: int, palette: Palette) -> Non
         for first, after, on in _runs(serving[:, i]):
             if on:
                 width = times[min(after, len(times) - 1)] - times[first]
-                bar = Rectangle((times[first], low), width, height * 0.85, color=palette.drone(int(i)), linewidth=0)
+                bar = Rectangle((times[first], low), width, height * 0.85, linewidth=0, hatch=hatch(int(i)))
+                bar.set(facecolor=palette.drone(int(i)), edgecolor=palette["paper"])
                 axis.add_patch(bar)
 
 
@@ -348,8 +349,9 @@ def rewards(flight: Flight, palette: Palette) -> tuple[Figure, Axes | None]:
     reward = metrics.rewards(flight)
     if reward is not None:
         window = max(1, round(SMOOTH_S / metrics.tick_s(flight)))
+        samples = np.convolve(np.ones(len(reward.time_s)), np.ones(window), mode="same")
         for i in range(len(flight.names)):
-            mean = np.convolve(reward.total[:, i], np.ones(window) / window, mode="same")
+            mean = np.convolve(reward.total[:, i], np.ones(window), mode="same") / samples
             shown = _thin(np.where(reward.alive[:, i], mean, np.nan))
             above.plot(_thin(reward.time_s), shown, color=palette.drone(i), linestyle=dash(i))
     above.set_ylabel(f"reward per tick, mean of {SMOOTH_S:g} s")

@@ -89,6 +89,11 @@ def dash(index: int) -> str | tuple[int, tuple[float, ...]]:
     return DASHES[index // DRONE_COLOURS % len(DASHES)]
 
 
+def hatch(index: int) -> str | None:
+    """Hatching of bars of the drone of that index in the team."""
+    return (None, "//////", "......", "xxxxxx")[index // DRONE_COLOURS % len(DASHES)]
+
+
 STILL = Palette(LIGHT)
 """For pictures that stand alone."""
 PAGE = Palette({name: f"#0d0e{i:02x}" for i, name in enumerate(LIGHT)})

@@ -40,7 +40,10 @@ def replay(flight: Flight) -> dict[str, Any]:
         "frame_s": frame_s,
         "arena": {"centre": list(arena.centre_m), "half": list(arena.half_extent_m), "radius": arena.radius_m},
         "height": arena.height_max_m,
-        "drones": [{"name": name, "colour": i % DRONE_COLOURS} for i, name in enumerate(flight.names)],
+        "drones": [
+            {"name": name, "colour": i % DRONE_COLOURS, "round": i // DRONE_COLOURS}
+            for i, name in enumerate(flight.names)
+        ],
         "consumers": list(demand.names),
         "position": _whole(1000 * team.position_m),
         "airborne": team.airborne.astype(int).tolist(),

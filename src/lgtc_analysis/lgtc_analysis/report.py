@@ -197,12 +197,17 @@ class Card:
     unit: str
     label: str
 
+    @classmethod
+    def of(cls, value: float, digits: int, unit: str, label: str) -> Card:
+        """Card of a number; NaN is a time that never came."""
+        return cls(f"{value:.{digits}f}", unit, label) if np.isfinite(value) else cls("never", "", label)
+
 
 def _cards(flight: Flight) -> Iterator[Card]:
     begin, end = flight.active_s
     rows = np.flatnonzero(metrics.within(flight.demand, flight.active_s))
     yield Card(str(len(flight.names)), "", "drones")
-    yield Card(_number(end - begin, 1), "s", "under the policies")
+    yield Card.of(end - begin, 1, "s", "under the policies")
     if len(rows):
         share = metrics.share_met(flight)[rows]
         spans = np.diff(np.append(flight.demand.time_s[rows], end))
@@ -210,15 +215,15 @@ def _cards(flight: Flight) -> Iterator[Card]:
         yield Card(percent(float(share[-1])).rstrip(" %"), "%", f"demand met at the end ({percent(mean)} on average)")
     took = [one.took_s for one in metrics.coverages(flight)]
     if took:
-        yield Card(_number(max(took), 1), "s", "until every place was covered")
+        yield Card.of(float(np.max(took)), 1, "s", "until every place was covered")
     gaps = [one.gap_s for one in metrics.handovers(flight)]
     if gaps:
-        yield Card(_number(max(gaps), 1), "s", "longest time without a server after one left")
+        yield Card.of(float(np.max(gaps)), 1, "s", "until a place was served again after its server left")
     near = metrics.approach(flight)
-    yield Card(_number(near.smallest_m, 2), "m", f"nearest pair (needed {near.needed_m.max():.2f} m)")
+    yield Card.of(near.smallest_m, 2, "m", f"nearest pair (needed {near.needed_m.max():.2f} m)")
     if flight.info.receive_clock == "wall":
         median, p99, _ = metrics.quantiles_ms(metrics.pose_to_command_s(flight))
-        yield Card(_number(median, 1), "ms", f"pose to command, median ({_number(p99, 1)} ms 99th percentile)")
+        yield Card.of(median, 1, "ms", f"pose to command, median ({p99:.1f} ms 99th percentile)")
     modes = np.concatenate(
         [drone.safety.mode[metrics.in_flight(drone, drone.safety)] for drone in flight.drones.values()]
     )
@@ -226,10 +231,6 @@ def _cards(flight: Flight) -> Iterator[Card]:
         corrected = float((modes == SafetyMode.FILTERED).mean())
         fallback = int((modes >= SafetyMode.RELAXED).sum())
         yield Card(percent(corrected).rstrip(" %"), "%", f"of commands corrected by the filter ({fallback} fallbacks)")
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if np.isfinite(value) else "never"
 
 
 def _origin(flight: Flight) -> Iterator[tuple[str, str]]:

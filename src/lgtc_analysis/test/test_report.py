@@ -23,6 +23,7 @@ from lgtc_analysis.timeline import timeline
 from lgtc_analysis.verdict import verdict
 
 Fly = Callable[..., Path]
+Flown = Callable[..., Flight]
 VOID = {"meta", "input", "link", "br", "hr", "img"}
 
 
@@ -109,6 +110,13 @@ def test_a_failed_flight_is_called_failed(fly: Fly, tmp_path: Path) -> None:
     assert not judged.passed
     assert "✗ failed" in words
     assert judged.headline in words
+
+
+def test_a_place_that_is_never_served_again_is_said_to_be_never_served(flown: Flown, tmp_path: Path) -> None:
+    report.write_report(flown("nobody comes"), tmp_path / "report.html")
+    words = " ".join(Page((tmp_path / "report.html").read_text()).words.split())
+    assert "never until a place was served again after its server left" in words
+    assert "cf3 at 12.0 s it landed never nobody until the end never" in words
 
 
 def test_text_from_the_bag_cannot_become_markup(flight: Flight, tmp_path: Path) -> None:

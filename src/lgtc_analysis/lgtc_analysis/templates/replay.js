@@ -122,6 +122,7 @@
     circle(x, y, radius);
     pen.fillStyle = up ? colours.drone[i] : colours.panel; pen.fill();
     pen.strokeStyle = up ? colours.panel : colours.drone[i]; pen.lineWidth = 2; pen.stroke();
+    if (data.drones[i].round % 2 && up) { circle(x, y, radius / 3); pen.fillStyle = colours.panel; pen.fill(); }
     pen.fillStyle = colours.ink; pen.textAlign = "left"; pen.textBaseline = "middle"; pen.font = "600 12px system-ui, sans-serif";
     pen.fillText(data.drones[i].name, x + radius + 4, y + radius);
   };
@@ -226,7 +227,7 @@
   window.addEventListener("resize", () => { resize(); show(); });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); show(); });
 
-  // Open at the last event, when there is one: the picture worth a thousand words.
+  // Open just after the last event; without events, while the drones are on their way.
   readColours(); resize();
-  jump(frameAt(data.events.length ? data.events[data.events.length - 1].at_s + 1 : 0));
+  jump(frameAt(data.events.length ? data.events[data.events.length - 1].at_s + 1 : 2));
 })();
