@@ -71,7 +71,10 @@ def load(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), "", "no such file", "a checkpoint written by lgtc_training.train") from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         raise ConfigError(
-            str(path), "", f"unreadable: {(str(error) or type(error).__name__).splitlines()[0]}", "a checkpoint of lgtc_training"
+            str(path),
+            "",
+            f"unreadable: {(str(error) or type(error).__name__).splitlines()[0]}",
+            "a checkpoint of lgtc_training",
         ) from None
     if not isinstance(content, dict) or "policy" not in content:
         raise ConfigError(str(path), "", "other content", "a checkpoint written by lgtc_training.train")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from lgtc_core.errors import ConfigError
@@ -128,6 +128,9 @@ class AlgorithmConfig:
     assignment_loss_end: Annotated[
         float, Bounds(0.0, 100.0), "the same at the end of the run, linear in the steps*"
     ] = 0.0
+    uncovered_weight: Annotated[
+        float, Bounds(0.0, 100.0), "cross-entropy counts 1 + this * missing share of the label's consumer*"
+    ] = 0.0
     motion_loss: Annotated[
         float, Bounds(0.0, 100.0), "distance of the mean action to the expert's, given the choice*"
     ] = 0.0
@@ -148,7 +151,7 @@ class ExperimentConfig:
     ]
     value_network: Annotated[NetworkConfig | None, "network of the value; null: as `network`"] = None
     algorithm: AlgorithmConfig = AlgorithmConfig()
-    rewards: RewardWeights = RewardWeights()
+    rewards: RewardWeights = field(default_factory=RewardWeights)
     steps: Annotated[int, Bounds(1, 10**10), "team snapshots in total"] = 1_000_000
     seed: Annotated[int, Bounds(0, 2**31 - 1), "of everything random"] = 0
     evaluate_every: Annotated[int, Bounds(1, 10**6), "updates between two evaluations"] = 20

@@ -5,7 +5,8 @@ One tick of a world, in this order, the same for training and flight:
 1. Every agent observes: itself, all consumers, and of its neighbours what they sent at earlier ticks (`Links`).
 2. Every agent acts and sends.
 3. Events: agents are lost, consumers appear, move, vanish. Eq. (2) is solved again for worlds that had one.
-4. Agents move; instantaneous resources are handed over inside the discs; 0-depletion supplies are counted; supplies discharge.
+4. Agents move; instantaneous resources are handed over inside the discs; 0-depletion supplies are counted;
+supplies discharge.
 5. Rewards of eq. (3).
 
 W worlds, N agents, M consumers (maxima of the group; masks say which exist), r kinds, K = N - 1 possible neighbours.
@@ -69,8 +70,10 @@ class Links:
         """Transport one tick's messages.
 
         Args:
-            p: (W, N, 2) positions of the senders. alive: (W, N). lost: (W, N, K) bool, per link.
-            messages: per stream (W, N, D); streams left out keep silent.
+            p: (W, N, 2) positions of the senders.
+            alive: (W, N) bool.
+            lost: (W, N, K) bool, per link.
+            messages: per stream (W, N, D).
         """
         sent_from = p[:, self.senders]
         offset = sent_from - p.unsqueeze(2)
@@ -265,7 +268,7 @@ class World:
 
     def _events(self) -> None:
         config = self.config
-        w, n, m, _ = self.shape
+        w, n, _, _ = self.shape
         due = (self.loss_at == self.tick).any(-1)
         if bool(due.any()):
             sole = self.sole_servers() & self._chance(config.sole_server_losses, w, 1)
@@ -305,7 +308,8 @@ class World:
         """What every agent knows now: batch dimensions (W, N), consumers with a 1 in place of N (they broadcast).
 
         Args:
-            state: (W, N, H) recurrent state. stream: which network's messages.
+            state: (W, N, H) recurrent state.
+            stream: which network's messages.
         """
         seen, mask = self.links.heard(self.p)
         return Observation(
@@ -322,13 +326,14 @@ class World:
         """Steps 2 to 5 of the module's docstring.
 
         Args:
-            action: (W, N, 2), shortened to norm 1. messages: per stream (W, N, D); streams left out keep silent.
+            action: (W, N, 2), shortened to norm 1.
+            messages: per stream (W, N, D); streams left out keep silent.
 
         Returns:
             Rewards per agent, zeros for lost ones.
         """
         config = self.config
-        w, n, _, r = self.shape
+        w, n, _, _ = self.shape
         lost = torch.rand(w, n, self.links.senders.shape[1], generator=self.generator, device=self.device) < self.loss
         self.links.send(self.p, self.alive, lost, messages)
         self.tick += 1
@@ -351,7 +356,8 @@ class World:
             self.weights,
             Tick(
                 before, self.p, self.d, config.disc_radius, self.alive, self.exists, self.kind, self.demanded,
-                remaining_before, self.remaining, inside, self.supply, handed, self.capacity, self.total_supply, self.target,
+                remaining_before, self.remaining, inside, self.supply, handed, self.capacity,
+                self.total_supply, self.target,
             ),
         )  # fmt: skip
         zero_kind = (self.kind * (self.demanded > 0)).amax(1, keepdim=True)

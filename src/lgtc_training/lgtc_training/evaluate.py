@@ -2,7 +2,8 @@
 
     python -m lgtc_training.evaluate RUN_DIR_OR_MODEL_DIR [--seeds 4] [--worlds 64] [--json FILE]
 
-Ratio = return / the expert's return on the same worlds (return: sum over ticks of eq. (3), mean over agents that lived).
+Ratio = return / the expert's return on the same worlds (return: sum over ticks of eq. (3), mean over agents
+that lived).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,7 +191,8 @@ def hand_over(
 ) -> HandOver:
     """Let the team settle, take a sole server away, and watch its place.
 
-    The deadline counts from when the expert, in the same state, would have the place served again: how far the nearest
+    The deadline counts from when the expert, in the same state, would have the place served again: how far the
+    nearest
     spare drone happens to be is not the policy's doing.
     """
 
@@ -230,8 +233,10 @@ def hand_over(
 def battery_worlds(base: WorldConfig, worlds: int = 64) -> WorldConfig:
     """Section V: 5 drones, 3 places, one discharging 0-depletion kind, vehicles as slow as Crazyflies."""
     return dataclasses.replace(
-        base, worlds=worlds, ticks=2000, agents=(5, 5), consumers=(3, 3), carried=1.0, supply=(1.0, 1.0), single_kind=1.0,
-        zero_depletion=1.0, demand_each=(0.5, 0.9), discharge_per_s=(0.003, 0.006), speed_factor=(0.3, 0.5), lag_s=(0.1, 0.3),
+        base, worlds=worlds, ticks=2000, agents=(5, 5), consumers=(3, 3), carried=1.0, supply=(1.0, 1.0),
+        single_kind=1.0,
+        zero_depletion=1.0, demand_each=(0.5, 0.9), discharge_per_s=(0.003, 0.006), speed_factor=(0.3, 0.5),
+        lag_s=(0.1, 0.3),
         start_spread=(0.4, 1.0), message_loss=(0.0, 0.0), losses=0.0, changes=0.0, mixed_kinds=False, relabel_ticks=0,
     )  # fmt: skip
 
@@ -239,7 +244,8 @@ def battery_worlds(base: WorldConfig, worlds: int = 64) -> WorldConfig:
 def standard_worlds(base: WorldConfig, agents: int, consumers: int, worlds: int = 64, loss: float = 0.0) -> WorldConfig:
     """The paper's training case with other N and M: r kinds, no events, full speed."""
     plain = WorldConfig(
-        kinds=base.kinds, tick_s=base.tick_s, communication_radius=base.communication_radius, disc_radius=base.disc_radius,
+        kinds=base.kinds, tick_s=base.tick_s, communication_radius=base.communication_radius,
+        disc_radius=base.disc_radius,
         speed_per_s=base.speed_per_s,
     )  # fmt: skip
     return dataclasses.replace(
@@ -308,7 +314,7 @@ def main() -> None:
     text = json.dumps(table, indent=2)
     if arguments.json:
         arguments.json.write_text(text + "\n", encoding="utf-8")
-    print(text)  # noqa: T201 (the answer of a command)
+    sys.stdout.write(text + "\n")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@ r"""Independent PPO with shared parameters (Section III-C), every agent with its
 
     J_pi = min( rho A, clip(rho, 1 - eps, 1 + eps) A ),   rho = pi(a | z) / pi_k(a | z)        eq. (12)
     J_V  = ( V - (A + V_k) )^2                                                                  eq. (13)
-    A by GAE;  Pi = softplus(-c) + softplus(-tau)                                               eq. (15), see networks.py
+    A by GAE;  Pi = softplus(-c) + softplus(-tau)                                               eq. (15), see
+    networks.py
 
-Beside the paper, each switched by a coefficient: cross-entropy of Xi to eq. (2) (`assignment_loss`), distance of the mean
+Beside the paper, each switched by a coefficient: cross-entropy of Xi to eq. (2) (`assignment_loss`), distance
+of the mean
 action to the expert's controller given the chosen consumer (`motion_loss`), value normalisation.
 
-Episodes end by time only: the value of the last state is bootstrapped. A lost agent's last value stands for its future: being
+Episodes end by time only: the value of the last state is bootstrapped. A lost agent's last value stands for
+its future: being
 lost is nobody's doing. The recurrent state enters as it was during the rollout.
 """
 
@@ -168,8 +171,19 @@ def _stack(inputs: list[Observation]) -> Observation:
 
 
 def _log_probability(action: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
-    """log N(action; centre, spread), summed over the two axes, up to a constant."""
+    """Log N(action; centre, spread), summed over the two axes, up to a constant."""
     return -(0.5 * ((action - centre) / spread).square() + spread.log()).sum(-1)
+
+
+def _missing_share(observation: Observation, kinds: int) -> Tensor:
+    """(B, M) remaining / outstanding demand of every consumer, 0 where nothing is outstanding.
+
+    Two agents that cannot hear each other may both hold that the other goes. To go in vain costs little, a place that
+    nobody goes to costs much: so labels that point to uncovered places weigh more.
+    """
+    outstanding = observation.consumers[..., 2 : 2 + kinds].sum(-1)
+    remaining = observation.consumers[..., 2 + kinds : 2 + 2 * kinds].sum(-1)
+    return remaining / outstanding.clamp(min=1e-3)
 
 
 def advantages(rollout: Rollout, last: Tensor, last_alive: Tensor, config: AlgorithmConfig) -> None:
@@ -262,7 +276,8 @@ class Learner:
         mean, deviation = self.scale.moments()
         terms = {name: torch.zeros(()) for name in ("policy", "value", "assignment", "motion", "entropy")}
         for samples, rows in parts:
-            out = self.policy(samples.observation(samples.policy_input, rows))
+            observation = samples.observation(samples.policy_input, rows)
+            out = self.policy(observation)
             std, centre_now = log_std(out), mean_action(out)
             log_probability = _log_probability(samples.action[rows], centre_now, std.exp())
             log_ratio = log_probability - samples.log_probability[rows]
@@ -274,6 +289,10 @@ class Learner:
             terms["entropy"] = terms["entropy"] + std.sum() / agents
             label, choice = samples.label[rows], out.logits.argmax(-1)
             negative = functional.cross_entropy(out.logits, label, reduction="none", ignore_index=-1)
+            if config.uncovered_weight > 0:
+                missing = _missing_share(observation, self.policy.config.kinds)
+                missing = missing.gather(1, label.clamp(min=0).unsqueeze(1)).squeeze(1)
+                negative = negative * (1.0 + config.uncovered_weight * missing)
             terms["assignment"] = terms["assignment"] + negative.sum() / agents
             off = (centre_now - samples.motion[rows]).square().sum(-1)
             terms["motion"] = terms["motion"] + (off * (choice == samples.choice[rows])).sum() / agents

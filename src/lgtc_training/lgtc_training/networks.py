@@ -8,25 +8,31 @@ r"""The policy and value network: eqs. (4)-(6) as printed, and our additions, ea
     dx/dt = -(tau + f) o x - S x A + f o B_f,      A = A_h^T A_h, |B_f| <= 1, tau >= 0
     y     = [ x, Xi Phi, u, p ]  -> MLP -> mean, std (policy) or value
 
-Seen from one agent: S x is the mean of the x_j last heard, S Psi that of the Psi_j. A message is [x, Psi, rp, choice + 1].
+Seen from one agent: S x is the mean of the x_j last heard, S Psi that of the Psi_j. A message is [x, Psi, rp,
+choice + 1].
 
-The argmax is straight-through: its forward value is one-hot, its gradient that of the softmax, so that every consumer's
+The argmax is straight-through: its forward value is one-hot, its gradient that of the softmax, so that every
+consumer's
 features learn. The liquid state takes one fused, semi-implicit step per tick,
 
     x' = clip( (x + h (f o B_f - S x A)) / (1 + h (tau + f)), -1, 1 ).
 
-Contraction (Theorem 1, eq. 9): c = min_q( tau_q - sum_q' |A_qq'| ) holds for every graph with row sums of S at most 1 and
+Contraction (Theorem 1, eq. 9): c = min_q( tau_q - sum_q' |A_qq'| ) holds for every graph with row sums of S at
+most 1 and
 every f >= 0. Two states under the fused step draw together by at least the factor
 max_q (1 + h sum_q' |A_qq'|) / (1 + h tau_q) per tick, which is below 1 exactly where c > 0.
 
 Additions (all false: the network as printed)
-- kind_one_hot, relative_position, distance_bias, repulsion, selected_features, input_drives_liquid: see NetworkConfig.
+- kind_one_hot, relative_position, distance_bias, repulsion, selected_features, input_drives_liquid: see
+  NetworkConfig.
 - edge_scorer: for agent i and consumer m the change of eq. (2) if i served m,
       join_im = | o_m - L_m - rp_i |^2 - | o_m - L_m |^2 + |p_i - d_m| sum_k rp_ik + sum_k rp_ik / rd_mk ,
   with o the outstanding demand and L the load that neighbours have announced, and simpler products, enter an MLP whose
   output is added to the logit of m.
-- competition: every neighbour's own change, join_jm plus what leaving its announced consumer costs, is compared with ours;
-  an MLP over each neighbour is summed, and the lowest neighbour's change enters as it is.
+- competition: every neighbour's own change, join_jm plus what leaving its announced consumer costs, is
+  compared with ours;
+  a layer over each neighbour is summed, and the distance to the lowest neighbour's change enters as it is and
+  enlarged: among agents that hear each other exactly one is the first to go.
 """
 
 from __future__ import annotations
@@ -46,8 +52,10 @@ _FAR = -1e4
 """Logit of a consumer that is not there."""
 _DEAREST = 3.0
 """Bound of the term rp (1/rd)^T where it enters the features: it grows without limit where nothing is asked for."""
-_EDGE_FEATURES = 16
-_PAIR_FEATURES = 4
+_EDGE_FEATURES = 17
+_PAIR_FEATURES = 5
+_SHARPNESS = (8.0, 40.0)
+"""Two spare agents side by side differ by some hundredths in eq. (2): enough to tell who goes, once it is enlarged."""
 _REPULSION_RANGES = (0.12, 0.25)
 """Normalised distances at which the repulsion features fade out."""
 _LOG_STD = (-3.0, 0.0)
@@ -104,7 +112,7 @@ class LgtcNetwork(nn.Module):
                 self.pair = nn.Linear(_PAIR_FEATURES, config.competition_width)
                 self.pair_consumer = nn.Linear(3, config.competition_width, bias=False)
                 self.pair_neighbour = nn.Linear(4, config.competition_width, bias=False)
-                edge += config.competition_width + 2
+                edge += config.competition_width + 4
             self.scorer = self._mlp(edge, (48,), 1)
             width += _EDGE_FEATURES
         self.head = self._mlp(width, config.head, outputs)
@@ -184,7 +192,7 @@ class LgtcNetwork(nn.Module):
         inner = u + self.a_0(x) + self.a_1(x_mean) if config.liquid else u
         logits = (phi @ torch.tanh(inner).unsqueeze(-1)).squeeze(-1)
         offset = d - p.unsqueeze(-2)
-        distance = torch.sqrt(offset.square().sum(-1) + 1e-12)
+        distance = _length(offset).squeeze(-1)
         if config.distance_bias:
             logits = logits * (2.0 / math.sqrt(g)) - self.distance_weight * distance
         edge = None
@@ -213,7 +221,7 @@ class LgtcNetwork(nn.Module):
             y += [
                 relative,
                 torch.clamp(5.0 * relative, -1.0, 1.0),
-                torch.sqrt(relative.square().sum(-1, keepdim=True) + 1e-12),
+                _length(relative),
             ]
         if config.repulsion:
             y.append(_repulsion(seen, heard))
@@ -229,7 +237,8 @@ class LgtcNetwork(nn.Module):
         """The network as it is deployed: inputs are the fields of Observation, outputs OUTPUTS_POLICY or OUTPUTS_VALUE.
 
         Args:
-            value_mean, value_deviation: moments of the value targets, kept inside the graph (value network only).
+            value_mean: mean of the value targets, kept inside the graph (value network only).
+            value_deviation: their standard deviation.
         """
         return _DeployedPolicy(self) if self.outputs == 4 else _DeployedValue(self, value_mean, value_deviation)
 
@@ -238,13 +247,13 @@ class LgtcNetwork(nn.Module):
         p: Tensor, supply: Tensor, d: Tensor, distance: Tensor, outstanding: Tensor, remaining: Tensor, kind: Tensor,
         exists: Tensor, previous: Tensor, neighbours: Tensor, seen: Tensor, heard: Tensor,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        """Edge features (..., M, _EDGE_FEATURES) and the comparison with the neighbours (..., M, width + 2)."""
+        """Edge features (..., M, _EDGE_FEATURES) and the comparison with the neighbours (..., M, width + 4)."""
         config = self.config
         r, base = config.kinds, config.features + config.liquid_width
         number = torch.arange(1, d.shape[-2] + 1, device=d.device, dtype=d.dtype)
         stays = (previous.unsqueeze(-1) == number).to(d.dtype)  # (..., M)
         supply_j = neighbours[..., base : base + r] * heard.unsqueeze(-1)  # (..., K, r)
-        choice_j = (neighbours[..., base + r].unsqueeze(-1) == number).to(d.dtype) * heard.unsqueeze(-1)  # (..., K, M)
+        choice_j = (neighbours[..., base + r].unsqueeze(-1) == number).to(d.dtype) * heard.unsqueeze(-1)
         if not config.announced_choice:
             choice_j = torch.zeros_like(choice_j)
         load = choice_j.transpose(-1, -2) @ supply_j  # (..., M, r) announced by the others
@@ -274,6 +283,7 @@ class LgtcNetwork(nn.Module):
                 square - 2.0 * (s * outstanding).sum(-1) + linear,
                 unasked,
                 choice_j.sum(-2),
+                remaining.sum(-1) / outstanding.sum(-1).clamp(min=DEMAND_FLOOR) + zero,
             ),
             -1,
         )
@@ -285,7 +295,7 @@ class LgtcNetwork(nn.Module):
         gap = outstanding - load
         p_j = p.unsqueeze(-2) + seen[..., :2]
         offset_j = d.unsqueeze(-3) - p_j.unsqueeze(-2)  # (..., K, M, 2)
-        distance_j = torch.sqrt(offset_j.square().sum(-1) + 1e-12)
+        distance_j = _length(offset_j).squeeze(-1)
         total_j = supply_j.sum(-1, keepdim=True)
         square_j = supply_j.square().sum(-1, keepdim=True)
         weight_j = supply_j @ gap.transpose(-1, -2)  # (..., K, M) s_j . gap_m
@@ -297,7 +307,9 @@ class LgtcNetwork(nn.Module):
         leave = (stays * (square + 2.0 * weight - linear)).sum(-1, keepdim=True)
         change = torch.where(stays > 0, 0.0, square - 2.0 * weight + linear + leave)
         fresh = (1.0 - (seen[..., 2:3] - 1.0) / MESSAGE_LIFETIME_TICKS) * heard.unsqueeze(-1)
-        pair = torch.stack((distance_j, torch.relu(1.0 - distance_j / config.disc_radius), choice_j, change_j), -1)
+        behind = torch.tanh(_SHARPNESS[0] * (change_j - change.unsqueeze(-2)))
+        near_j = torch.relu(1.0 - distance_j / config.disc_radius)
+        pair = torch.stack((distance_j, near_j, choice_j, change_j, behind), -1)
         consumer = torch.stack((distance, change, stays + zero), -1)
         neighbour = torch.cat((choice_j.sum(-1, keepdim=True), total_j, supply_j @ supply.unsqueeze(-1), fresh), -1)
         hidden = functional.relu(
@@ -305,7 +317,9 @@ class LgtcNetwork(nn.Module):
         )
         compared = (heard.unsqueeze(-2) @ hidden.flatten(-2)).unflatten(-1, hidden.shape[-2:]).squeeze(-3)
         lowest = torch.where(heard.unsqueeze(-1) > 0, change_j, 4.0).amin(-2)
-        return edge, torch.cat((compared, change.unsqueeze(-1), (change - lowest).unsqueeze(-1)), -1)
+        ahead = change - lowest
+        sharp = [torch.tanh(sharpness * ahead) for sharpness in _SHARPNESS]
+        return edge, torch.cat((compared, torch.stack((change, ahead, *sharp), -1)), -1)
 
 
 class _DeployedPolicy(nn.Module):
@@ -351,7 +365,7 @@ def _same(x: Tensor) -> Tensor:
 def _repulsion(seen: Tensor, heard: Tensor) -> Tensor:
     """Sum of unit vectors away from near neighbours, fading out at each range, and how crowded it is (..., 5)."""
     offset = seen[..., :2]
-    distance = torch.sqrt(offset.square().sum(-1, keepdim=True) + 1e-12)
+    distance = _length(offset)
     parts = []
     weight = heard.unsqueeze(-1)
     for reach in _REPULSION_RANGES:
@@ -361,9 +375,17 @@ def _repulsion(seen: Tensor, heard: Tensor) -> Tensor:
     return torch.cat(parts, -1)
 
 
+def _length(vector: Tensor) -> Tensor:
+    """Length of vectors (..., 2) as (..., 1), never 0, so that one may divide by it.
+
+    Bounded below, not shifted: the graph optimiser of the export drops the addition of a constant this small.
+    """
+    return torch.sqrt(vector.square().sum(-1, keepdim=True).clamp_min(1e-12))
+
+
 def bounded(vector: Tensor) -> Tensor:
     """Map R^2 into the unit disc, smoothly and monotonically in length: v tanh(|v|) / |v|."""
-    length = torch.sqrt(vector.square().sum(-1, keepdim=True) + 1e-12)
+    length = _length(vector)
     return vector * (torch.tanh(length) / length)
 
 

@@ -84,9 +84,7 @@ class Trainer:
             group["lr"] = config.learning_rate * between(1.0, config.learning_rate_end)
         rollouts = []
         for world in self.worlds:
-            rollout, last = collect(
-                world, learner.policy, learner.value, learner.scale, self.generator, coefficients
-            )
+            rollout, last = collect(world, learner.policy, learner.value, learner.scale, self.generator, coefficients)
             advantages(rollout, last, world.alive, config)
             rollouts.append(rollout)
         losses = learner.update(rollouts, coefficients, self.generator, self.update, self.shares())

@@ -81,9 +81,11 @@ def test_through_losses_and_changes_labels_point_to_what_exists_and_amounts_stay
         assert ((world.target >= 0) == world.alive).all()
         chosen = world.exists.gather(1, world.target.clamp(min=0))
         assert (chosen | ~world.alive).all()
-        assert (world.supply >= 0).all() and (world.remaining >= 0).all()
+        assert (world.supply >= 0).all()
+        assert (world.remaining >= 0).all()
         assert (world.remaining <= world.demanded + 1e-6).all()
-        assert (world.exists.sum(1) >= 1).all() and (world.alive.sum(1) >= 1).all()
+        assert (world.exists.sum(1) >= 1).all()
+        assert (world.alive.sum(1) >= 1).all()
 
 
 @settings(max_examples=10, deadline=None)
@@ -107,13 +109,16 @@ def test_a_message_arrives_one_tick_later_ages_and_is_forgotten() -> None:
     assert links.heard(p)[1].sum() == 0
     links.send(p, alive, none, [torch.tensor([[[1.0], [2.0]]])])
     seen, mask = links.heard(p)
-    assert mask.sum() == 2 and (seen[..., 2] == 1).all()
+    assert mask.sum() == 2
+    assert (seen[..., 2] == 1).all()
     assert links.messages[0].flatten().tolist() == [2.0, 1.0]  # each has the other's
     assert seen[0, 0, 0, :2].tolist() == [0.5, 0.0]
     for age in range(2, MESSAGE_LIFETIME_TICKS + 1):
         links.send(p, alive, all_, [torch.full((1, 2, 1), 9.0)])
         seen, mask = links.heard(p)
-        assert mask.sum() == 2 and (seen[..., 2] == age).all() and links.messages[0].max() == 2.0
+        assert mask.sum() == 2
+        assert (seen[..., 2] == age).all()
+        assert links.messages[0].max() == 2.0
     links.send(p, alive, all_, [torch.full((1, 2, 1), 9.0)])
     assert links.heard(p)[1].sum() == 0
 
@@ -141,7 +146,8 @@ def test_every_world_of_a_single_kind_uses_one_kind_only() -> None:
 def test_demand_stands_in_the_stated_ratio_to_supply() -> None:
     world = world_of(WorldConfig(worlds=64, demand_ratio=(1.0, 1.2)))
     ratio = world.demanded.sum(1) / world.supply.sum(1)
-    assert (ratio >= 1.0 - 1e-5).all() and (ratio <= 1.2 + 1e-5).all()
+    assert (ratio >= 1.0 - 1e-5).all()
+    assert (ratio <= 1.2 + 1e-5).all()
 
 
 def test_consumers_lie_apart_where_there_is_room() -> None:
@@ -170,7 +176,11 @@ def test_a_lost_sole_server_leaves_its_place_uncovered_and_eq_2_sends_another() 
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"agents": (5, 3)}, "agents"), ({"agents": (3, 3), "consumers": (4, 5)}, "consumers"), ({"lag_s": (1.0, 0.0)}, "lag_s")],
+    [
+        ({"agents": (5, 3)}, "agents"),
+        ({"agents": (3, 3), "consumers": (4, 5)}, "consumers"),
+        ({"lag_s": (1.0, 0.0)}, "lag_s"),
+    ],
 )
 def test_contradictory_worlds_are_refused_by_name(change: dict, word: str) -> None:
     with pytest.raises(ConfigError, match=word):

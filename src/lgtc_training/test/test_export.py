@@ -79,6 +79,8 @@ def test_a_card_is_written_only_for_networks_that_agree(
     monkeypatch.setattr(export, "TOLERANCE", 1e-5)
     export.export(folder, tmp_path / "m", "m", 1, 2)
     card = load_card(tmp_path / "m")
-    assert card.resource_kinds == 2 and card.message_width == run.policy.message_width
+    assert card.resource_kinds == 2
+    assert card.message_width == run.policy.message_width
     assert card.contraction_rate == pytest.approx(float(trainer.learner.policy.contraction_rate()))
-    assert card.network["competition"] is True and card.training["seed"] == EXPERIMENT.seed
+    assert card.network["competition"] is True
+    assert card.training["seed"] == EXPERIMENT.seed

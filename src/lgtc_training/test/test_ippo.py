@@ -49,13 +49,16 @@ def test_the_value_scale_reports_mean_and_deviation_of_what_it_saw() -> None:
     for _ in range(400):
         scale.update(3.0 + 2.0 * torch.randn(500))
     mean, deviation = scale.moments()
-    assert mean == pytest.approx(3.0, abs=0.1) and deviation == pytest.approx(2.0, abs=0.1)
+    assert mean == pytest.approx(3.0, abs=0.1)
+    assert deviation == pytest.approx(2.0, abs=0.1)
     assert ReturnScale(False).moments() == (0.0, 1.0)
 
 
 def test_a_few_updates_bring_choices_nearer_to_eq_2_and_motion_nearer_to_the_expert(tmp_path: Path) -> None:
     config = dataclasses.replace(EXPERIMENT, worlds=(dataclasses.replace(WORLDS, worlds=24, losses=0.0, changes=0.0),))
-    config = dataclasses.replace(config, algorithm=dataclasses.replace(config.algorithm, learning_rate=5e-3, imitation_steps=10**6))
+    config = dataclasses.replace(
+        config, algorithm=dataclasses.replace(config.algorithm, learning_rate=5e-3, imitation_steps=10**6)
+    )
     trainer = Trainer(config, tmp_path)
     losses = [trainer.iterate()[0] for _ in range(8)]
     assert losses[-1].assignment < losses[0].assignment
@@ -131,8 +134,11 @@ def test_a_run_leaves_configuration_origin_log_and_best_weights(tmp_path: Path) 
     config = dataclasses.replace(config, worlds=(dataclasses.replace(WORLDS, worlds=2, ticks=4),))
     train(config, tmp_path, quiet=True)
     run = checkpoint.load_run(tmp_path)
-    assert run.config == config and run.scores["ratio_N10_M4"] < 1
-    assert {"config.yaml", "origin.json", "log.jsonl", "best.pt", "checkpoint.pt"} <= {path.name for path in tmp_path.iterdir()}
+    assert run.config == config
+    assert run.scores["ratio_N10_M4"] < 1
+    assert {"config.yaml", "origin.json", "log.jsonl", "best.pt", "checkpoint.pt"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -170,5 +176,7 @@ def test_zeroing_the_liquid_state_zeroes_it_in_state_and_message() -> None:
     world = World(WORLDS, EXPERIMENT.rewards, 0, (policy.message_width,))
     pilot = Deterministic(policy, zero_liquid=True)
     _, (message,) = pilot(world)
-    assert pilot.state is not None and (pilot.state[..., :8] == 0).all() and (message[..., :8] == 0).all()
+    assert pilot.state is not None
+    assert (pilot.state[..., :8] == 0).all()
+    assert (message[..., :8] == 0).all()
     assert (message[..., 8:] != 0).any()

@@ -1,7 +1,9 @@
 """Layout of what the network sees and says: once, for training, simulator and node.
 
-Every array has a leading batch B of agents; M consumers, K neighbours (K >= 1, padded), r resource kinds, D message width,
-H state width. Positions are normalised (arena frame). Exported networks take the fields of `Observation` as inputs, by
+Every array has a leading batch B of agents; M consumers, K neighbours (K >= 1, padded), r resource kinds, D
+message width,
+H state width. Positions are normalised (arena frame). Exported networks take the fields of `Observation` as
+inputs, by
 name, and answer OUTPUTS_POLICY or OUTPUTS_VALUE. Builders take NumPy arrays and torch tensors alike.
 """
 
@@ -28,7 +30,9 @@ class Observation(NamedTuple):
     own: Array
     """(B, 2 + r) own position, own supply."""
     consumers: Array
-    """(B, M, 2 + 3 r) position; outstanding (0-depletion: demanded in total; instantaneous: remaining); remaining; kind."""
+    """(B, M, 2 + 3 r) position; outstanding (0-depletion: demanded in total; instantaneous: remaining); remaining;
+    kind.
+    """
     consumer_mask: Array
     """(B, M) 1: there is a consumer in this slot."""
     neighbours: Array

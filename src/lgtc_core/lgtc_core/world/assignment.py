@@ -3,14 +3,18 @@ r"""Central assignment of agents to consumers, eq. (2).
     min_a  || rd - a^T rp ||^2  +  < D o (sum_k rp_k 1_M^T) + rp (1/rd)^T , a >
     s.t.   sum_j a_ij = 1,   sum_i a_ij >= 1,   a in {0,1}^{N x M}
 
-rp (N, r) supplies, rd (M, r) demands, D_ij = |p_i - d_j|, o element-wise, <.,.> the element-wise sum, 1/rd element-wise.
+rp (N, r) supplies, rd (M, r) demands, D_ij = |p_i - d_j|, o element-wise, <.,.> the element-wise sum, 1/rd
+element-wise.
 
-- 1/rd is singular where nothing is asked for: rd is clamped at DEMAND_FLOOR there, so that carrying what is not asked for
+- 1/rd is singular where nothing is asked for: rd is clamped at DEMAND_FLOOR there, so that carrying what is
+  not asked for
   costs 1 / DEMAND_FLOOR per unit.
 - The cover constraint holds for consumers that ask for something. With fewer agents than those it cannot hold: it is
   dropped, and the answer says so (`relaxed_cover`).
-- Three solvers answer behind one function: Gurobi where its licence covers the size, exact branch and bound (compiled), and
-  moves and swaps from several starts (compiled, checked against the exact ones). The answer says which, and whether the
+- Three solvers answer behind one function: Gurobi where its licence covers the size, exact branch and bound
+  (compiled), and
+  moves and swaps from several starts (compiled, checked against the exact ones). The answer says which, and
+  whether the
   cost is proven optimal.
 """
 
@@ -106,17 +110,13 @@ def assign(p: Floats, supply: Floats, d: Floats, demand: Floats, solver: Solver 
         if target is not None:
             return Assignment(target, cost_of(target, linear, supply, demand), "gurobi", True, relaxed)
     if solver == "gurobi":
-        raise InputError(
-            "assignment solver", f"gurobi for {linear.shape}", "a size and licence that Gurobi accepts"
-        )
+        raise InputError("assignment solver", f"gurobi for {linear.shape}", "a size and licence that Gurobi accepts")
     start, _ = _search(linear, supply, demand, must, np.full(len(p), -2, dtype=np.int64), STARTS, 1)
     if solver == "heuristic":
         return Assignment(start, cost_of(start, linear, supply, demand), "heuristic", False, relaxed)
     target, proven = _branch_and_bound(linear, supply, demand, must, start, EXACT_NODES)
     if solver == "exact" and not proven:
-        raise InputError(
-            "assignment solver", f"exact for {linear.shape}", f"a problem of at most {EXACT_NODES} nodes"
-        )
+        raise InputError("assignment solver", f"exact for {linear.shape}", f"a problem of at most {EXACT_NODES} nodes")
     return Assignment(
         target, cost_of(target, linear, supply, demand), "exact" if proven else "heuristic", proven, relaxed
     )
@@ -136,8 +136,12 @@ def assign_batch(
     """Labels of eq. (2) for many worlds at once, by compiled moves and swaps.
 
     Args:
-        p: (W, N, 2). supply: (W, N, r). d: (W, M, 2). demand: (W, M, r) outstanding.
-        alive: (W, N). exists: (W, M); what is false takes no part.
+        p: (W, N, 2) agents.
+        supply: (W, N, r) carried.
+        d: (W, M, 2) consumers.
+        demand: (W, M, r) outstanding.
+        alive: (W, N); the dead take no part.
+        exists: (W, M); the missing take no part.
         previous: (W, N) assignment before, the first start: of equal answers it stays. -2: none.
         starts: starts per world.
         seed: of the random starts; the answer is a function of it.
@@ -163,11 +167,7 @@ def _check(p: Floats, supply: Floats, d: Floats, demand: Floats) -> None:
         raise InputError("assignment", shapes, "p (N, 2), supply (N, r), d (M, 2), demand (M, r)")
     if len(d) == 0:
         raise InputError("assignment", "no consumer", "at least one consumer")
-    if (
-        not all(np.isfinite(x).all() for x in (p, supply, d, demand))
-        or (supply < 0).any()
-        or (demand < 0).any()
-    ):
+    if not all(np.isfinite(x).all() for x in (p, supply, d, demand)) or (supply < 0).any() or (demand < 0).any():
         raise InputError(
             "assignment", "a value that is not finite, or a negative amount", "finite values, amounts >= 0"
         )
@@ -263,10 +263,8 @@ def _descend(target: Ints, linear: Floats, supply: Floats, demand: Floats, must:
 
 
 @_compiled
-def _start(
-    target: Ints, linear: Floats, supply: Floats, demand: Floats, must: NDArray[np.bool_], number: int
-) -> None:
-    """Fill `target`: agents in random order (the first start: as numbered), each where it adds least; then the cover."""
+def _start(target: Ints, linear: Floats, supply: Floats, demand: Floats, must: NDArray[np.bool_], number: int) -> None:
+    """Fill `target`: agents in random order (the first: as numbered), each where it adds least; then the cover."""
     n, m_count, r = linear.shape[0], linear.shape[1], supply.shape[1]
     load = np.zeros((m_count, r))
     order = np.arange(n)
@@ -292,7 +290,7 @@ def _start(
 
 @_compiled
 def _cover(target: Ints, linear: Floats, must: NDArray[np.bool_], count: Ints) -> None:
-    """Give every consumer of `must` an agent, from where there are several or none is needed, at the least linear cost."""
+    """Give every consumer of `must` an agent, from where one can be spared, at the least linear cost."""
     for m in range(linear.shape[1]):
         if must[m] and count[m] == 0:
             best, least = -1, np.inf
@@ -367,9 +365,7 @@ def _batch(
                     distance = np.hypot(p[w, i, 0] - d[w, m, 0], p[w, i, 1] - d[w, m, 1])
                     linear[i, m] = 0.0
                     for k in range(supply.shape[2]):
-                        linear[i, m] += supply[w, i, k] * (
-                            distance + 1.0 / max(demand[w, m, k], DEMAND_FLOOR)
-                        )
+                        linear[i, m] += supply[w, i, k] * (distance + 1.0 / max(demand[w, m, k], DEMAND_FLOOR))
         if not exists[w].any():
             continue
         if must.sum() > alive[w].sum():
@@ -395,7 +391,8 @@ def _bound(load: Floats, demand: Floats, left: Floats) -> float:
     m_count = demand.shape[0]
     for k in range(demand.shape[1]):
         shortage = np.sort(demand[:, k] - load[:, k])[::-1]
-        # The x that fills the largest shortages to one level; the level may be negative when more is left than missing.
+        # The x that fills the largest shortages to one level; the level may be negative when more is left than
+        # missing.
         running, level, filled = 0.0, 0.0, 0
         for m in range(m_count):
             running += shortage[m]

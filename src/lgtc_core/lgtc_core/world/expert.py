@@ -1,6 +1,7 @@
 r"""The yardsticks: the central expert of Section IV and the greedy floor.
 
-Expert: eq. (2) with full information gives every agent its consumer; inside a disc every agent gets its own place (slots on a
+Expert: eq. (2) with full information gives every agent its consumer; inside a disc every agent gets its own
+place (slots on a
 hexagonal grid, so that a crowd fits); a proportional controller flies there, with central collision avoidance:
 
     a_i = clip( k (s_i - p_i) ) + sum_j w (1 - |p_i - p_j| / rho)_+ (p_i - p_j) / |p_i - p_j|,   |a_i| <= 1
@@ -9,7 +10,6 @@ Greedy: every agent flies to the nearest consumer that asks for what it carries.
 """
 
 from __future__ import annotations
-
 
 import numba
 import numpy as np
@@ -21,7 +21,7 @@ from lgtc_core.world.namespace import Array, namespace
 SLOT_SPACING = 0.12
 """Distance of neighbouring slots, normalised: 13 of them lie inside a disc of radius .22."""
 GAIN = 5.0
-"""k: speed falls below the maximum within 1 / k = .2 of the goal; stable with a vehicle lag of .3 s at v_max = 1 / s."""
+"""k: the speed falls below the maximum within .2 of the goal; stable with a vehicle lag of .3 s at v_max = 1 / s."""
 REPULSION_DISTANCE = 0.12
 """rho, normalised; not above SLOT_SPACING, or agents in their slots push each other."""
 REPULSION = 1.5
@@ -107,9 +107,7 @@ def expert_action(p: Array, goal: Array, alive: Array) -> Array:
     pull = _shorten(GAIN * (goal - p))
     distance = xp.sqrt(xp.clip(squared_distances(p, p), 1e-12, None))
     close = others(p) & alive[..., :, None] & alive[..., None, :]
-    push = xp.where(
-        close, REPULSION * xp.clip(1.0 - distance / REPULSION_DISTANCE, 0.0, None) / distance, 0.0
-    )
+    push = xp.where(close, REPULSION * xp.clip(1.0 - distance / REPULSION_DISTANCE, 0.0, None) / distance, 0.0)
     away = ((p[..., :, None, :] - p[..., None, :, :]) * push[..., None]).sum(-2)
     return xp.where(alive[..., None], _shorten(pull + away), 0.0)
 
@@ -125,7 +123,11 @@ def greedy_target(p: Array, supply: Array, d: Array, outstanding: Array, exists:
     """Nearest consumer that still asks for something the agent carries; else the nearest one.
 
     Args:
-        p: (..., N, 2). supply: (..., N, r). d: (..., M, 2). outstanding: (..., M, r). exists: (..., M) bool.
+        p: (..., N, 2) agents.
+        supply: (..., N, r) carried.
+        d: (..., M, 2) consumers.
+        outstanding: (..., M, r) what is asked for.
+        exists: (..., M) bool.
 
     Returns:
         (..., N) int.

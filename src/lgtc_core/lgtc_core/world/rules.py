@@ -1,12 +1,15 @@
 r"""The rules of the world: release, the two depletion kinds, the reward of eq. (3), satisfaction. Written once.
 
-    inside_im      = |p_i - d_m| <= R_m                                        release only inside the disc (Section II)
-    delivered_imk  = share of min(sum_i offer_imk, missing_mk)                 instantaneous kinds; gone from both sides
+    inside_im      = |p_i - d_m| <= R_m                                        release only inside the disc
+    (Section II)
+    delivered_imk  = share of min(sum_i offer_imk, missing_mk)                 instantaneous kinds; gone from
+    both sides
     covered_mk     = min(sum_i inside_im supply_ik, demanded_mk)               0-depletion kinds; nothing is used up
     rw_i           = rw_d + rw_s + rw_rc + rw_im + sum_j rw_ij + rw_ws + rw_g  eq. (3)
 
 Arrays are NumPy or torch alike, batched over leading dimensions "...": N agents, M consumers, r resource kinds.
-Positions and distances are normalised (arena frame, 1 = larger half extent). Amounts are in the fleet's unit of a kind.
+Positions and distances are normalised (arena frame, 1 = larger half extent). Amounts are in the fleet's unit
+of a kind.
 Training, simulator, demand server and report all call these functions.
 """
 
@@ -49,8 +52,10 @@ def inside(p: Array, d: Array, radius: Array | float, alive: Array | None = None
 def deliver(inside_: Array, supply: Array, missing: Array, kind: Array) -> Array:
     """What every agent hands over now, of the instantaneous kinds.
 
-    An agent offers all that it carries; inside several discs it splits the offer evenly over those that miss the kind. A
-    consumer that is offered more than it misses takes the same fraction of every offer. So neither a supply nor a demand
+    An agent offers all that it carries; inside several discs it splits the offer evenly over those that miss
+    the kind. A
+    consumer that is offered more than it misses takes the same fraction of every offer. So neither a supply
+    nor a demand
     can be exceeded, and nobody's place in an array matters.
 
     Args:
@@ -100,8 +105,11 @@ def remaining(demanded: Array, delivered_total: Array, covered: Array, kind: Arr
 
 
 def outstanding(demanded: Array, remaining_: Array, kind: Array) -> Array:
-    """What still has to be planned for (..., M, r): 0-depletion kinds bind their carriers for ever, so all of the demand;
-    instantaneous kinds only what was not delivered yet."""
+    """What still has to be planned for (..., M, r).
+
+    0-depletion kinds bind their carriers for ever, so all of the demand;
+    instantaneous kinds only what was not delivered yet.
+    """
     return namespace(demanded).where(kind == ZERO_DEPLETION, demanded, remaining_)
 
 
@@ -112,7 +120,7 @@ def accept(offered: Array, remaining_: Array) -> Array:
 
 
 def discharge(supply: Array, rate_per_s: Array | float, dt_s: float) -> Array:
-    """Supply (..., N, r) after `dt_s` of discharging by itself (Section V), not below 0. `rate_per_s`: scalar or (..., N, r)."""
+    """Supply (..., N, r) after `dt_s` of discharging by itself (Section V), not below 0; rate scalar or (..., N, r)."""
     return namespace(supply).clip(supply - rate_per_s * dt_s, 0.0, None)
 
 
@@ -216,7 +224,8 @@ def serving(inside_: Array, supply: Array, demanded: Array, kind: Array) -> Arra
 def rewards(weights: RewardWeights, tick: Tick) -> RewardTerms:
     """Every term of eq. (3) for one tick. Dead agents get zeros.
 
-    rw_ws counts a consumer as served when an agent releases there now, or nothing is outstanding there. rw_s shares what an
+    rw_ws counts a consumer as served when an agent releases there now, or nothing is outstanding there. rw_s
+    shares what an
     over-covered place pays: min(1, demand / cover).
     """
     xp = namespace(tick.p)
@@ -276,7 +285,9 @@ def _progress(weights: RewardWeights, tick: Tick) -> Array:
 def satisfaction(demanded: Array, remaining_: Array, exists: Array | None = None) -> Array:
     """Share of the demand that is met now, (...,), in [0, 1]; 1 where nothing is asked for. Arrays are (..., M, r)."""
     xp = namespace(demanded)
-    there = xp.ones_like(demanded) if exists is None else xp.where(exists, 1.0, 0.0)[..., None] * xp.ones_like(demanded)
+    there = xp.ones_like(demanded)
+    if exists is not None:
+        there = there * xp.where(exists, 1.0, 0.0)[..., None]
     asked = (demanded * there).sum(-1).sum(-1)
     missing = (remaining_ * there).sum(-1).sum(-1)
     return xp.where(asked > 0, 1.0 - missing / xp.where(asked > 0, asked, 1.0), 1.0)

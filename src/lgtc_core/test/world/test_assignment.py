@@ -87,7 +87,8 @@ def test_everyone_gets_one_consumer_and_every_asking_consumer_an_agent_where_the
 def test_a_problem_beyond_every_licence_is_answered_and_says_that_it_is_not_proven() -> None:
     data = problem(1, 60, 10, 2)
     answer = assign(*data)
-    assert answer.solver == "heuristic" and not answer.optimal
+    assert answer.solver == "heuristic"
+    assert not answer.optimal
 
 
 @settings(max_examples=15, deadline=None)
@@ -130,7 +131,7 @@ def test_solving_again_without_a_change_keeps_every_label() -> None:
         lambda p, s, d, q: (p, -s - 1, d, q),
     ],
 )
-def test_what_cannot_be_assigned_is_refused(change) -> None:  # noqa: ANN001
+def test_what_cannot_be_assigned_is_refused(change) -> None:
     with pytest.raises(InputError):
         assign(*change(*problem(0, 4, 2, 2)))
 

@@ -40,8 +40,8 @@ def one_tick(x: dict) -> Tick:
     covered = rules.cover(inside, supply, x["demanded"], x["kind"])
     after = rules.remaining(x["demanded"], delivered.sum(1), covered, x["kind"])
     return Tick(
-        x["p"], x["moved"], x["d"], 0.22, x["alive"], x["exists"], x["kind"], x["demanded"], before, after, inside, supply,
-        delivered, x["supply"].sum(-1), x["supply"].sum(-1).sum(-1), x["target"],
+        x["p"], x["moved"], x["d"], 0.22, x["alive"], x["exists"], x["kind"], x["demanded"], before, after, inside,
+        supply, delivered, x["supply"].sum(-1), x["supply"].sum(-1).sum(-1), x["target"],
     )  # fmt: skip
 
 
@@ -184,8 +184,10 @@ def test_the_team_bonus_needs_every_consumer_to_be_served() -> None:
         inside = rules.inside(p, d, 0.2) & exists
         alive, supply = np.ones(2, bool), np.ones((2, 1))
         nothing = np.zeros((2, 2, 1))
-        tick = Tick(p, p, d, 0.2, alive, exists, kind, demanded, demanded, demanded, inside, supply, nothing, np.ones(2),
-                    np.float64(2.0), np.zeros(2, int))  # fmt: skip
+        tick = Tick(
+            p, p, d, 0.2, alive, exists, kind, demanded, demanded, demanded, inside, supply, nothing, np.ones(2),
+            np.float64(2.0), np.zeros(2, int),
+        )  # fmt: skip
         return rules.rewards(RewardWeights(), tick).ws
 
     both = np.ones(2, bool)
@@ -201,8 +203,10 @@ def test_the_printed_collision_term_is_weakest_at_contact_and_the_hinge_stronges
         p = np.array([[0.0, 0.0], [distance, 0.0]])
         return -rules.collision(RewardWeights(collision=collision), p, alive)[0]  # type: ignore[arg-type]
 
-    assert penalty("printed", 0.001) < penalty("printed", 0.1) and penalty("printed", 0.13) == 0
-    assert penalty("hinge", 0.001) > penalty("hinge", 0.1) > 0 and penalty("hinge", 0.13) == 0
+    assert penalty("printed", 0.001) < penalty("printed", 0.1)
+    assert penalty("printed", 0.13) == 0
+    assert penalty("hinge", 0.001) > penalty("hinge", 0.1) > 0
+    assert penalty("hinge", 0.13) == 0
 
 
 @settings(max_examples=40, deadline=None)
