@@ -30,6 +30,10 @@ Array = npt.NDArray[np.float64]
 Array32 = npt.NDArray[np.float32]
 
 
+AHEAD_S = 0.5
+"""A message stamped farther in the future is forgotten: otherwise it would silence all later ones of its sender [s]."""
+
+
 class PolicyOutput(NamedTuple):
     """What the network answers to a batch of B observations."""
 
@@ -221,6 +225,7 @@ class Mind:
 
     def _heard(self, now_s: float, position_m: Array) -> list[_Message]:
         """Usable messages, ready for the network."""
+        self._inbox = {name: sent for name, sent in self._inbox.items() if sent.stamp_s <= now_s + AHEAD_S}
         if not self._inbox:
             return []
         p = self.arena.to_normalised(position_m)

@@ -108,6 +108,13 @@ def test_duplicates_and_late_messages_are_dropped_and_a_restarted_sender_is_hear
     assert mind.hear(message(mind, 1.4, sequence=1)) is Heard.ACCEPTED
 
 
+def test_a_stamp_from_the_future_does_not_silence_its_sender(mind: Mind) -> None:
+    mind.hear(message(mind, 1e6, sequence=7))
+    assert mind.decide(0.0, HERE, SUPPLY, demand()).neighbours_heard == 0
+    assert mind.hear(message(mind, 0.0, sequence=8)) is Heard.ACCEPTED
+    assert mind.decide(TICK_S, HERE, SUPPLY, demand()).neighbours_heard == 1
+
+
 def test_what_was_sent_from_beyond_the_radius_is_not_heard(mind: Mind, arena: Arena) -> None:
     mind.decide(0.0, HERE, SUPPLY, demand())
     assert mind.hear(message(mind, 0.0, x_m=1.0 + arena.radius_m + 1e-3)) is Heard.TOO_FAR
