@@ -62,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ExternalShutdownException:
         return 0
     finally:
+        # From here it ends anyhow. Python would give the signals their default back while it ends, and one that a
+        # launcher sends to all then kills a process that had finished.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         for node in nodes:
             node.close()
         # Nothing is left to do; a middleware that hangs while it is taken down is told with its stack, and left.
