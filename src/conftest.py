@@ -1,6 +1,11 @@
-"""Fixtures of all packages: a small model that flies without training, so that the loop's tests need no trained one."""
+"""Fixtures of all packages: a small model that flies without training, so that the loop's tests need no trained one,
+and a ROS domain for each test that starts nodes.
+"""
 
+import fcntl
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -89,3 +94,20 @@ def greedy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scores={},
     )
     return directory
+
+
+@pytest.fixture
+def ros_domain() -> Iterator[int]:
+    """A ROS domain that no other test on this machine uses now, also not one of another checkout or worker."""
+    locks = Path(tempfile.gettempdir()) / "lgtc-ros-domains"
+    locks.mkdir(exist_ok=True)
+    for i in range(60):
+        domain = 20 + (os.getpid() + i) % 60  # up to 79 the ports stay below those that Linux gives to clients
+        with (locks / str(domain)).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield domain
+            return
+    pytest.fail("every ROS domain from 20 to 79 is in use by tests")

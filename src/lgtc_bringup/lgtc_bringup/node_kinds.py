@@ -87,7 +87,7 @@ SUPERVISOR = NodeKind(
     "supervisor",
     per_drone=False,
     publishes=(topics.MISSION,),
-    subscribes=(topics.DEMAND, topics.PRESENCE, *_of_every(topics.VEHICLE)),
+    subscribes=(topics.MISSION, topics.DEMAND, topics.PRESENCE, *_of_every(topics.VEHICLE)),
     serves=(topics.MISSION_LAND, topics.MISSION_ABORT),
     asks=(topics.EDIT_CONSUMER, *_of_every(topics.SET_SUPPLY)),
 )
