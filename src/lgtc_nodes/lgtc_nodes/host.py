@@ -24,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from lgtc_core.errors import LgtcError
+from lgtc_nodes.kinds import DRONE_KINDS, TEAM_KINDS
 from lgtc_nodes.lifeline import Cause, Lifeline
 from lgtc_nodes.node import SwarmNode
 
@@ -35,10 +36,6 @@ LOOK_S = 0.05
 """The lifeline is looked at this often."""
 PARENT_VARIABLE = "LGTC_PARENT_PID"
 """Environment variable by which a runner says whose end ends this process; without it, whoever started it."""
-
-TEAM_KINDS = ("demand_server", "supervisor", "recorder", "simulator")
-DRONE_KINDS = ("policy", "resource_monitor", "safety_filter", "vehicle")
-"""Each is a module of this package with a function ``create(drone, lifeline) -> SwarmNode``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,8 +18,12 @@ from lgtc_core.schema import Bounds
 from lgtc_interfaces.srv import EditConsumer as RosEditConsumer
 from lgtc_interfaces.srv import SetSupply as RosSetSupply
 from lgtc_nodes.conversions import to_ros
+from lgtc_nodes.kinds import DRONE_KINDS
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
+
+PATIENCE_S = 10.0
+"""A node that is not up after this is named in the log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,7 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
         super().__init__("supervisor", drone, SupervisorParams, lifeline)
         self.mission = Mission(self.team, self.params.mission)
         self._phase = MissionPhase.STANDBY
+        self._begun_s = self.now_s()
         self._request: Request | None = None
         self._demand: DemandView | None = None
         self._vehicles: dict[str, wire.VehicleReport] = {}
@@ -92,12 +97,32 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
             self._happen(due)
 
     def _phases(self, now_s: float) -> dict[str, VehiclePhase | None]:
-        """Phase of every drone; None: not ready yet (its policy has not been heard), or not heard any more."""
+        """Phase of every drone; None: not ready yet, or not heard any more."""
         phases: dict[str, VehiclePhase | None] = dict.fromkeys(self.team.names)
         for name, report in self._vehicles.items():
-            if now_s - report.stamp_s <= self.params.vehicle_lifetime_s and name in self._present:
+            if now_s - report.stamp_s <= self.params.vehicle_lifetime_s:
                 phases[name] = report.phase
+        if self._phase is MissionPhase.STANDBY:
+            missing = self._missing()
+            for name in missing:
+                phases[name] = None
+            if missing and now_s - self._begun_s > PATIENCE_S:
+                self.tell("stand-by", f"not up yet: {', '.join(sorted(set().union(*missing.values())))}")
         return phases
+
+    def _missing(self) -> dict[str, set[str]]:
+        """Drones that must not take off yet, and why: nodes that do not hear /mission, or are not heard, so far.
+
+        Who does not hear it cannot land when it falls silent.
+        """
+        found = self.get_subscriptions_info_by_topic(topics.MISSION)
+        up = {f"{it.node_namespace.rstrip('/')}/{it.node_name}" for it in found}
+        if self._demand is None:
+            up.discard("/demand_server")
+        up -= {topics.of_drone(name, "policy") for name in self.team.names if name not in self._present}
+        needed = {name: {topics.of_drone(name, kind) for kind in DRONE_KINDS} for name in self.team.names}
+        missing = {name: (nodes | {"/demand_server"}) - up for name, nodes in needed.items()}
+        return {name: nodes for name, nodes in missing.items() if nodes}
 
     def _happen(self, due: DueEvent) -> None:
         """Make one event of the scenario happen."""

@@ -103,7 +103,7 @@ class Swarm:
         """The whole team, as a flight has it."""
         self.start("recorder", "simulator", "demand_server", "wings", "minds", "supervisor")
 
-    def wait(self, what: str, true: Callable[[], bool], timeout_s: float = 25.0) -> None:
+    def wait(self, what: str, true: Callable[[], bool], timeout_s: float = 45.0) -> None:
         """Spin until `true`, or fail with the logs."""
         end_s = time.monotonic() + timeout_s
         while not true():
@@ -111,16 +111,16 @@ class Swarm:
             if time.monotonic() > end_s:
                 pytest.fail(f"not within {timeout_s:g} s: {what}\n{self.logs()}")
 
-    def wait_phase(self, phase: VehiclePhase, timeout_s: float = 25.0) -> None:
+    def wait_phase(self, phase: VehiclePhase, timeout_s: float = 45.0) -> None:
         """Wait until every drone is in `phase`."""
         wanted = dict.fromkeys(self.drones, phase)
         self.wait(f"all {phase.name}", lambda: self.phases == wanted, timeout_s)
 
-    def wait_mission(self, phase: MissionPhase, timeout_s: float = 25.0) -> None:
+    def wait_mission(self, phase: MissionPhase, timeout_s: float = 45.0) -> None:
         """Wait until the mission is in `phase`."""
         self.wait(f"mission {phase.name}", lambda: bool(self.missions) and self.missions[-1].phase is phase, timeout_s)
 
-    def wait_ended(self, timeout_s: float = 25.0) -> dict[str, int | None]:
+    def wait_ended(self, timeout_s: float = 45.0) -> dict[str, int | None]:
         """Wait until every process has ended; exit codes by name."""
         self.wait("every process ended", lambda: all(p.poll() is not None for p in self.processes.values()), timeout_s)
         return {name: process.returncode for name, process in self.processes.items()}
