@@ -207,12 +207,12 @@ class Swarm:
 
 
 @pytest.fixture
-def swarm(tmp_path: Path, greedy_model: Path) -> Iterator[Callable[..., Swarm]]:
-    """Makes swarms; all are ended with the test."""
+def swarm(tmp_path: Path, greedy_model: Path, ros_domain: int) -> Iterator[Callable[..., Swarm]]:
+    """Makes the test's swarm, which is ended with the test."""
     made: list[Swarm] = []
 
-    def make(domain: int, **options: Any) -> Swarm:
-        made.append(Swarm(tmp_path, greedy_model, domain, **options))
+    def make(**options: Any) -> Swarm:
+        made.append(Swarm(tmp_path, greedy_model, ros_domain, **options))
         return made[-1]
 
     yield make

@@ -28,10 +28,10 @@ class Params:
     inner: Inner = field(default_factory=Inner)
 
 
-@pytest.fixture(scope="module")
-def context() -> Iterator[rclpy.Context]:
+@pytest.fixture
+def context(ros_domain: int) -> Iterator[rclpy.Context]:
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=72)
+    rclpy.init(context=context, domain_id=ros_domain)
     yield context
     rclpy.shutdown(context=context)
 

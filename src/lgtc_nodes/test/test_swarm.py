@@ -37,7 +37,7 @@ def flew_once(team: Any) -> bool:
 
 
 def test_a_flight_goes_from_the_ground_to_the_ground_ends_by_itself_and_leaves_a_bag(swarm: Callable[..., Any]) -> None:
-    team = swarm(domain=81)
+    team = swarm()
     team.start_all()
     met: list[float] = []
     team.wait_mission(MissionPhase.ACTIVE)
@@ -53,7 +53,7 @@ def test_a_flight_goes_from_the_ground_to_the_ground_ends_by_itself_and_leaves_a
 
 
 def test_bad_messages_and_bad_requests_are_refused_in_words_and_nobody_dies(swarm: Callable[..., Any]) -> None:
-    team = swarm(domain=82, scenario={"duration_s": 60.0})
+    team = swarm(scenario={"duration_s": 60.0})
     team.start("simulator", "demand_server", "wings", "minds", "supervisor")
     team.wait_mission(MissionPhase.ACTIVE)
     nan = np.full(3, math.nan)
@@ -97,7 +97,7 @@ def test_bad_messages_and_bad_requests_are_refused_in_words_and_nobody_dies(swar
 
 
 def test_ctrl_c_lands_every_drone_and_ends_every_process_with_code_0(swarm: Callable[..., Any]) -> None:
-    team = swarm(domain=83, scenario={"duration_s": 60.0})
+    team = swarm(scenario={"duration_s": 60.0})
     team.start_all()
     team.wait_mission(MissionPhase.ACTIVE)
     team.wait_phase(VehiclePhase.FLYING)
@@ -110,7 +110,7 @@ def test_ctrl_c_lands_every_drone_and_ends_every_process_with_code_0(swarm: Call
 
 
 def test_when_the_supervisor_is_killed_the_drones_land_and_the_processes_end(swarm: Callable[..., Any]) -> None:
-    team = swarm(domain=84, scenario={"duration_s": 60.0})
+    team = swarm(scenario={"duration_s": 60.0})
     team.start_all()
     team.wait_mission(MissionPhase.ACTIVE)
     team.wait_phase(VehiclePhase.FLYING)
@@ -123,7 +123,7 @@ def test_when_the_supervisor_is_killed_the_drones_land_and_the_processes_end(swa
 
 
 def test_a_wrong_configuration_ends_a_process_with_code_2_and_one_sentence(swarm: Callable[..., Any]) -> None:
-    team = swarm(domain=85, scenario={"durations_s": 6.0})
+    team = swarm(scenario={"durations_s": 6.0})
     team.start("demand_server", "supervisor", "minds", "wings")
     assert set(team.wait_ended().values()) == {2}, team.logs()
     for name in team.processes:
