@@ -32,6 +32,7 @@ class NetworkConfig:
     announced_choice: Annotated[bool, "the edge scorer hears what neighbours have chosen"] = False
     competition: Annotated[bool, "the edge scorer compares the own gain in eq. (2) with every neighbour's"] = False
     input_drives_liquid: Annotated[bool, "f also sees u"] = False
+    hysteresis: Annotated[float, Bounds(0.0, 10.0), "raise of the last chosen consumer's logit; printed: 0"] = 0.0
     competition_width: Annotated[int, Bounds(4, 256), "width of the comparison with one neighbour"] = 24
     disc_radius: Annotated[float, Bounds(0.01, 1.0), "R_m that the edge features use, normalised"] = 0.22
 

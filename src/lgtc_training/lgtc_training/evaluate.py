@@ -62,7 +62,7 @@ class Deterministic:
             width = self.policy.config.liquid_width
             self.state = torch.cat((torch.zeros_like(self.state[..., :width]), self.state[..., width:]), -1)
             message = torch.cat((torch.zeros_like(message[..., :width]), message[..., width:]), -1)
-        self.choice = output.logits.argmax(-1)
+        self.choice = output.chosen()
         return mean_action(output), [message]
 
 

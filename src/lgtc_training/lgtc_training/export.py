@@ -1,6 +1,6 @@
 """Write a trained run as models/<name>/{policy.onnx, value.onnx, card.json}, measured and checked.
 
-    python -m lgtc_training.export RUN_DIR --name NAME [--models DIR] [--seeds 4] [--worlds 64] [--last]
+    python -m lgtc_training.export RUN_DIR_OR_CONFIG [--name NAME] [--models DIR] [--seeds 4] [--worlds 64] [--last]
 
 The exported graphs take any number of agents, consumers and neighbours. Before the card is written,
 onnxruntime flies 100
@@ -22,10 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from lgtc_core import schema
-from lgtc_core.errors import ContractError
+from lgtc_core.errors import ConfigError, ContractError
 from lgtc_core.mind.card import POLICY_FILE, VALUE_FILE, ModelCard, write_card
 from lgtc_core.mind.observation import INPUTS, OUTPUTS_POLICY, OUTPUTS_VALUE, Observation, consumer_width, own_width
+from lgtc_training import checkpoint
 from lgtc_training.checkpoint import Run, load_run
+from lgtc_training.configuration import ExperimentConfig
 from lgtc_training.env import World
 from lgtc_training.evaluate import HELD_OUT, full_table, standard_worlds
 from lgtc_training.networks import LgtcNetwork
@@ -185,8 +187,8 @@ def export(run_folder: Path, directory: Path, name: str, seeds: int, worlds: int
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("--name", required=True, help="name of the model")
+    parser.add_argument("run", type=Path, help="run folder, or the configuration file of a run in runs/")
+    parser.add_argument("--name", help="name of the model; default: the experiment's")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder that holds the models")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--worlds", type=int, default=64)
@@ -195,15 +197,17 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    card = export(
-        arguments.run,
-        arguments.models / arguments.name,
-        arguments.name,
-        arguments.seeds,
-        arguments.worlds,
-        not arguments.last,
-    )
-    logger.info("wrote %s, contract %s", arguments.models / arguments.name, card.contract[:12])
+    folder = arguments.run
+    if folder.is_file():
+        folder = Path("runs") / schema.load(ExperimentConfig, folder).name
+    if not (folder / checkpoint.CONFIG).is_file():
+        raise ConfigError(
+            str(folder), "", "no training run", "the folder of a run; train first (make train CONFIG=...)"
+        )
+    name = arguments.name or schema.load(ExperimentConfig, folder / checkpoint.CONFIG).name
+    directory = arguments.models / name
+    card = export(folder, directory, name, arguments.seeds, arguments.worlds, not arguments.last)
+    logger.info("wrote %s, contract %s", directory, card.contract[:12])
 
 
 if __name__ == "__main__":

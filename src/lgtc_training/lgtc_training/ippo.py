@@ -154,7 +154,7 @@ def collect(
         centre, spread = mean_action(out), log_std(out).exp()
         noise = torch.randn(centre.shape, generator=generator, device=centre.device)
         action = centre + spread * noise
-        choice = out.logits.argmax(-1)
+        choice = out.chosen()
         wanted = world.expert(choice) if coefficients.motion > 0 else torch.zeros_like(action)
         alive, label = world.alive, world.target
         terms = world.step(action, messages)
@@ -176,14 +176,14 @@ def _log_probability(action: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
 
 
 def _missing_share(observation: Observation, kinds: int) -> Tensor:
-    """(B, M) remaining / outstanding demand of every consumer, 0 where nothing is outstanding.
+    """(B, M) how far every consumer is from being half served: 1 nobody serves, 0 half or more is met.
 
     Two agents that cannot hear each other may both hold that the other goes. To go in vain costs little, a place that
     nobody goes to costs much: so labels that point to uncovered places weigh more.
     """
     outstanding = observation.consumers[..., 2 : 2 + kinds].sum(-1)
     remaining = observation.consumers[..., 2 + kinds : 2 + 2 * kinds].sum(-1)
-    return remaining / outstanding.clamp(min=1e-3)
+    return torch.relu(2.0 * remaining / outstanding.clamp(min=1e-3) - 1.0)
 
 
 def advantages(rollout: Rollout, last: Tensor, last_alive: Tensor, config: AlgorithmConfig) -> None:
@@ -287,7 +287,7 @@ class Learner:
                 clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
                 terms["policy"] = terms["policy"] - torch.minimum(ratio * gain, clipped * gain).sum() / agents
             terms["entropy"] = terms["entropy"] + std.sum() / agents
-            label, choice = samples.label[rows], out.logits.argmax(-1)
+            label, choice = samples.label[rows], out.chosen()
             negative = functional.cross_entropy(out.logits, label, reduction="none", ignore_index=-1)
             if config.uncovered_weight > 0:
                 missing = _missing_share(observation, self.policy.config.kinds)

@@ -23,6 +23,7 @@ every f >= 0. Two states under the fused step draw together by at least the fact
 max_q (1 + h sum_q' |A_qq'|) / (1 + h tau_q) per tick, which is below 1 exactly where c > 0.
 
 Additions (all false: the network as printed)
+- hysteresis: the score of the consumer chosen at the tick before is raised by a constant, so that choices hold still.
 - kind_one_hot, relative_position, distance_bias, repulsion, selected_features, input_drives_liquid: see
   NetworkConfig.
 - edge_scorer: for agent i and consumer m the change of eq. (2) if i served m,
@@ -71,9 +72,15 @@ class Output(NamedTuple):
     state: Tensor
     """(..., H)."""
     logits: Tensor
-    """(..., M), log Xi up to a constant."""
+    """(..., M) scores before hysteresis."""
+    xi: Tensor
+    """(..., M) Xi."""
     choice: Tensor
-    """(..., M) one-hot, straight-through."""
+    """(..., M) one-hot at the largest Xi, straight-through."""
+
+    def chosen(self) -> Tensor:
+        """(...) index of the chosen consumer."""
+        return self.xi.argmax(-1)
 
 
 class LgtcNetwork(nn.Module):
@@ -204,7 +211,9 @@ class LgtcNetwork(nn.Module):
             logits = logits + self.scorer(scored).squeeze(-1)
         logits = torch.where(exists > 0, logits, _FAR)
 
-        xi = torch.softmax(logits, -1)
+        number = torch.arange(1, d.shape[-2] + 1, device=d.device, dtype=d.dtype)
+        kept = (previous.unsqueeze(-1) == number).to(d.dtype)
+        xi = torch.softmax(logits + config.hysteresis * kept, -1)
         hard = torch.zeros_like(xi).scatter(-1, xi.argmax(-1, keepdim=True), 1.0)
         choice = hard + xi - xi.detach()
         phi_chosen = (choice.unsqueeze(-2) @ phi).squeeze(-2)
@@ -231,7 +240,7 @@ class LgtcNetwork(nn.Module):
         any_there = (exists.sum(-1) > 0).to(xi.dtype).expand(xi.shape[:-1])
         chosen = ((xi.argmax(-1) + 1.0) * any_there).unsqueeze(-1)
         message = torch.cat((x, psi, supply, chosen), -1)
-        return Output(head, message, torch.cat((x, chosen), -1), logits, choice)
+        return Output(head, message, torch.cat((x, chosen), -1), logits, xi, choice)
 
     def as_onnx(self, value_mean: float = 0.0, value_deviation: float = 1.0) -> nn.Module:
         """The network as it is deployed: inputs are the fields of Observation, outputs OUTPUTS_POLICY or OUTPUTS_VALUE.
@@ -336,7 +345,7 @@ class _DeployedPolicy(nn.Module):
         out = self.network(
             Observation(own, consumers, consumer_mask, neighbours, neighbours_seen, neighbour_mask, state)
         )
-        return mean_action(out), out.message, out.state, torch.softmax(out.logits, -1) * consumer_mask
+        return mean_action(out), out.message, out.state, out.xi * consumer_mask
 
 
 class _DeployedValue(nn.Module):

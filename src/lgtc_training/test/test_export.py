@@ -57,6 +57,27 @@ def test_the_graph_takes_any_number_of_agents_consumers_and_neighbours(
     assert torch.allclose(ours[3].sum(-1), torch.ones(agents), atol=1e-5)
 
 
+def test_an_agent_that_hears_nobody_and_a_padded_consumer_get_finite_answers_equal_to_torchs(
+    run: Run, exported: Path
+) -> None:
+    """Padding is zeros, where the gradient of a length, and a careless export of it, is not finite."""
+    observation = export.example(run.policy, 1, 3, 1)
+    observation = observation._replace(
+        consumers=torch.cat((observation.consumers[:, :2], 0 * observation.consumers[:, :1]), 1),
+        consumer_mask=torch.tensor([[1.0, 1.0, 0.0]]),
+        neighbours=0 * observation.neighbours,
+        neighbours_seen=0 * observation.neighbours_seen,
+        neighbour_mask=0 * observation.neighbour_mask,
+    )
+    graph = export.session(exported / "policy.onnx")
+    answers = graph.run(None, {put.name: getattr(observation, put.name).numpy() for put in graph.get_inputs()})
+    with torch.no_grad():
+        ours = run.policy.as_onnx()(*observation)
+    for a, b in zip(ours, answers, strict=True):
+        assert torch.isfinite(torch.from_numpy(b)).all()
+        assert torch.allclose(a, torch.from_numpy(b), atol=export.TOLERANCE)
+
+
 def test_the_check_would_notice_another_network(run: Run, exported: Path) -> None:
     policy, _ = networks(EXPERIMENT)
     other = Run(run.config, policy, run.value, {}, run.value_moments)
