@@ -2,9 +2,8 @@
 and a ROS domain for each test that starts nodes.
 """
 
-import fcntl
 import os
-import tempfile
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,14 +98,12 @@ def greedy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ros_domain() -> Iterator[int]:
     """A ROS domain that no other test on this machine uses now, also not one of another checkout or worker."""
-    locks = Path(tempfile.gettempdir()) / "lgtc-ros-domains"
-    locks.mkdir(exist_ok=True)
     for i in range(60):
         domain = 20 + (os.getpid() + i) % 60  # up to 79 the ports stay below those that Linux gives to clients
-        with (locks / str(domain)).open("w") as lock:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                claim.bind(f"\0lgtc/test-domain/{domain}")  # Linux's abstract names: gone with the process
+            except OSError:
                 continue
             yield domain
             return

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from lgtc_bringup import inputs, show
+from lgtc_bringup.domain import claimed, refusal
 from lgtc_bringup.flight import Flight, Interrupts
 from lgtc_bringup.inputs import Choice
 from lgtc_bringup.live import LiveView
@@ -132,7 +133,6 @@ def _sim(arguments: argparse.Namespace, console: Console) -> int:
         )
     plan, team, _ = inputs.prepare(_choice(arguments))
     plan.write()
-    inputs.link_latest(plan.inputs.run_dir)
     if arguments.offline:
         completed = _fly_offline(plan, team, console)
     else:
@@ -146,12 +146,10 @@ def _fly(plan: Plan, console: Console, *, live: bool) -> bool:
     os.environ.update(environment_of(plan, os.environ))
     from lgtc_bringup.monitor import Monitor  # loads ROS, which no other command needs
 
-    with Interrupts().counting() as interrupts, Monitor(plan.drones) as monitor, Runner(plan) as runner:
+    with claimed(), Interrupts().counting() as interrupts, Monitor(plan.drones) as monitor, Runner(plan) as runner:
         if monitor.others_flying():
-            domain = os.environ.get("ROS_DOMAIN_ID", "0")
-            raise ConfigError(
-                "ROS_DOMAIN_ID", "", f"{domain}, where another flight is on", "a domain of its own, 0 to 101"
-            )
+            raise refusal()
+        inputs.link_latest(plan.inputs.run_dir)
         with LiveView(console, live=live) as view:
             outcome = Flight(plan, runner, monitor, view, interrupts).fly()
     usage_file = plan.inputs.run_dir / "processes.json"
@@ -178,6 +176,7 @@ def _fly_offline(plan: Plan, team: Team, console: Console) -> bool:
         open_bag(plan.bag_dir, inputs.definitions_dir(), info, 0) as bag,
         Progress(*Progress.get_default_columns(), TextColumn("{task.fields[phase]}"), console=console) as bar,
     ):
+        inputs.link_latest(plan.inputs.run_dir)
         task = bar.add_task("flying", total=team.duration_s, phase="")
 
         def show_progress(time_s: float, phase: MissionPhase, demand: DemandView) -> None:
