@@ -22,6 +22,8 @@ from lgtc_interfaces.srv import SetSupply as RosSetSupply
 pytestmark = pytest.mark.ros
 
 STANDING_M = 0.05
+IN_THE_AIR = {VehiclePhase.FLYING, VehiclePhase.HOLDING}
+"""On a busy machine a drone may hold for a moment."""
 OTHER_MODEL = Features("cf2", 9, 1e6, np.zeros(2), "another model", np.ones(7, np.float32))
 
 
@@ -88,12 +90,32 @@ def test_bad_messages_and_bad_requests_are_refused_in_words_and_nobody_dies(swar
     team.wait("the mission goes on", lambda: len(team.missions) > heard + 20)
     assert all(process.poll() is None for process in team.processes.values()), team.logs()
     assert team.missions[-1].phase is MissionPhase.ACTIVE
-    assert set(team.phases.values()) == {VehiclePhase.FLYING}, team.logs()
+    assert set(team.phases.values()) <= IN_THE_AIR, team.logs()
     assert "/cf1/pose" in team.log("wings-cf1") or "pose.position" in team.log("wings-cf1")
     assert "features of cf2" in team.log("minds-cf1")
     assert team.call(RosTrigger, topics.MISSION_ABORT, {}).success
     team.wait_phase(VehiclePhase.LANDED)
     assert set(team.wait_ended().values()) == {0}, team.logs()
+
+
+def test_an_operator_sets_a_supply_and_lands_one_drone_while_the_others_fly_on(swarm: Callable[..., Any]) -> None:
+    team = swarm(scenario={"duration_s": 60.0})
+    team.start("simulator", "demand_server", "wings", "minds", "supervisor")
+    team.wait_mission(MissionPhase.ACTIVE)
+    team.wait_phase(VehiclePhase.FLYING)
+    carried: list[float] = []
+    team.watch(topics.RESOURCES, lambda message: carried.append(message.supply[0]), "cf2")
+    answer = team.call(RosSetSupply, topics.of_drone("cf2", topics.SET_SUPPLY), {"kind": "battery", "amount": 0.5})
+    assert answer.accepted
+    assert answer.amount == pytest.approx(0.5)
+    team.wait("the supply is told", lambda: bool(carried) and carried[-1] <= 0.5)
+    assert team.call(RosTrigger, topics.of_drone("cf1", topics.VEHICLE_LAND), {}).success
+    team.wait("cf1 is down", lambda: team.phases["cf1"] is VehiclePhase.LANDED)
+    assert team.missions[-1].phase is MissionPhase.ACTIVE
+    assert team.phases["cf2"] in IN_THE_AIR
+    assert team.call(RosTrigger, topics.MISSION_LAND, {}).success
+    assert set(team.wait_ended().values()) == {0}, team.logs()
+    assert flew_once(team), team.logs()
 
 
 def test_ctrl_c_lands_every_drone_and_ends_every_process_with_code_0(swarm: Callable[..., Any]) -> None:
