@@ -126,6 +126,7 @@ class _Loop:
         self.drones = {spec.name: self._drone(spec.name, model) for spec in team.drones}
         self.book = DemandBook.for_team(team)
         self.view = self.book.view(0.0)
+        self.share_met = self.view.share_met
         self.mission = Mission(team, MissionParams())
         self.phases: list[tuple[float, MissionPhase, str]] = []
         self.events: list[tuple[float, str]] = []
@@ -194,7 +195,7 @@ class _Loop:
             drone.flyer.command(command)
             self._obey(drone, drone.flyer.tick(now_s), now_s)
         phases = [int(drone.flyer.pilot.phase) for drone in self.drones.values()]
-        self.samples.append((now_s, self.world.vehicles.position_m.copy(), phases, self.view.share_met))
+        self.samples.append((now_s, self.world.vehicles.position_m.copy(), phases, self.share_met))
 
     def _obey(self, drone: _Drone, order: Order, now_s: float) -> None:
         """Give the vehicle its order."""
@@ -223,6 +224,7 @@ class _Loop:
                 answer = self.book.deliver(offer.request_id, drone.name, offer.consumer, offer.kind, offer.amount)
                 drone.carrier.settle(offer.request_id, answer.amount)
         self.view = self.book.view(now_s)
+        self.share_met = self.view.share_met
         self._say(topics.DEMAND, partial(wire.demand_to_wire, stamp_s=now_s), self.view)
         vehicles: dict[str, VehiclePhase | None] = {}
         for drone in self.drones.values():
