@@ -30,6 +30,8 @@ from lgtc_core.flight.phases import MissionPhase, SafetyMode, VehiclePhase
 WIDTH_IN = 6.0
 POINTS = 700
 """Points of a drawn line; more would not be seen."""
+ARROW_STEP_M = 0.1
+"""Way between two points that an arrow's direction is taken from [m]."""
 SMOOTH_S = 1.0
 """Window of the running mean of rewards [s]."""
 MISSION_COLOURS = {
@@ -221,13 +223,15 @@ def _draw_map(axes: Axes, flight: Flight, palette: Palette) -> None:
 
 
 def _arrow(axes: Axes, path: Floats, colour: str) -> None:
-    """Direction of flight, half-way along the path."""
-    travelled = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
-    middle = int(np.clip(np.searchsorted(travelled, travelled[-1] / 2), 1, len(path) - 2))
-    before = int(np.searchsorted(travelled, travelled[middle] - 0.05 * max(travelled[-1], 1e-9)))
-    if travelled[-1] > 0.2:
+    """Direction of flight, half-way along the path; hovering does not count as way."""
+    way = [path[0]]
+    for point in path:
+        if np.hypot(*(point - way[-1])) >= ARROW_STEP_M:
+            way.append(point)
+    if len(way) > 3:
+        middle = len(way) // 2
         style = {"arrowstyle": "-|>", "color": colour, "linewidth": 0, "mutation_scale": 11}
-        axes.annotate("", _pair(path[middle]), xytext=_pair(path[min(before, middle - 1)]), arrowprops=style)
+        axes.annotate("", _pair(way[middle]), xytext=_pair(way[middle - 1]), arrowprops=style)
 
 
 def _pair(point: Floats) -> tuple[float, float]:

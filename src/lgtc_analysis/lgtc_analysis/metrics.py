@@ -36,11 +36,11 @@ class Approach:
 
     time_s: Floats  # (T,)
     distance_m: Floats  # (T,)
-    """Of the nearest airborne pair, between this time and the one before [m]; NaN: fewer than two drones in
+    """Of the nearest pair that counts, between this time and the one before [m]; NaN: fewer than two drones in
     the air.
     """
     pair_m: Floats  # (N, N)
-    """Smallest distance of every pair while both were airborne [m]; NaN: never."""
+    """Smallest distance of every pair while it counted [m]; NaN: never."""
     pair_s: Floats  # (N, N)
     """When that was, mission time [s]."""
     needed_m: Floats  # (N, N)
@@ -48,7 +48,7 @@ class Approach:
 
     @property
     def smallest_m(self) -> float:
-        """Smallest distance of the flight [m]; NaN: never two drones in the air."""
+        """Smallest distance of the flight [m]; NaN: no pair ever counted."""
         return float(np.nanmin(self.distance_m)) if np.isfinite(self.distance_m).any() else float("nan")
 
     @property
@@ -61,10 +61,14 @@ class Approach:
         return tuple((int(i), int(j)) for i, j in np.argwhere(below))
 
 
-def approach(flight: Flight) -> Approach:
+def approach(flight: Flight, one_on_ground: bool = False) -> Approach:
     """Smallest distances of all pairs of airborne drones, exact for straight motion between two poses.
 
     A pair keeps the larger safety distance of its two, and the larger downwash distance.
+
+    Args:
+        flight: the flight.
+        one_on_ground: instead of pairs in the air, those of which exactly one is: what is flown or landed onto.
     """
     safety_distance_m = np.array([drone.safety_distance_m for drone in flight.team.drones])
     downwash_m = np.array([drone.downwash_m for drone in flight.team.drones])
@@ -76,7 +80,7 @@ def approach(flight: Flight) -> Approach:
     pair_m, pair_s = np.full((n, n), np.nan), np.full((n, n), np.nan)
     for i in range(n):
         for j in range(i + 1, n):
-            distance = _pair_distance(team, i, j, float(vertical[i, j]))
+            distance = _pair_distance(team, i, j, float(vertical[i, j]), one_on_ground)
             nearest = np.fmin(nearest, distance)
             if np.isfinite(distance).any():
                 at = int(np.nanargmin(distance))
@@ -85,10 +89,11 @@ def approach(flight: Flight) -> Approach:
     return Approach(team.time_s, np.where(np.isfinite(nearest), nearest, np.nan), pair_m, pair_s, needed)
 
 
-def _pair_distance(team: Timeline, i: int, j: int, vertical: float) -> Floats:
-    """(T,) smallest distance on the way from the time before; NaN where one is not airborne or unknown."""
+def _pair_distance(team: Timeline, i: int, j: int, vertical: float, one_on_ground: bool) -> Floats:
+    """(T,) smallest distance on the way from the time before; NaN where the pair does not count or is unknown."""
     q = (team.position_m[:, i] - team.position_m[:, j]) * np.array([1.0, 1.0, vertical])
-    q = np.where((team.airborne[:, i] & team.airborne[:, j])[:, None], q, np.nan)
+    a, b = team.airborne[:, i], team.airborne[:, j]
+    q = np.where((a ^ b if one_on_ground else a & b)[:, None], q, np.nan)
     step = np.diff(q, axis=0)
     length2 = (step**2).sum(-1)
     along = np.clip(-(q[:-1] * step).sum(-1) / np.where(length2 > 0, length2, 1.0), 0.0, 1.0)

@@ -82,6 +82,7 @@ def verdict(flight: Flight) -> Verdict:
         _served_again,
         _empty_landed,
         _distances_kept,
+        _nobody_landed_on,
         _inside_arena,
         _setpoints_steady,
         _all_down,
@@ -174,14 +175,23 @@ def _landing_delay_s(flight: Flight, drone: str) -> float:
 
 
 def _distances_kept(flight: Flight) -> Check:
-    near = metrics.approach(flight)
-    name, needed = "No two drones closer than the safety distance", f"at least {near.needed_m.max():.3f} m"
+    name = "No two drones closer than the safety distance"
+    return _approach_check(name, metrics.approach(flight), flight, "never two drones in the air")
+
+
+def _nobody_landed_on(flight: Flight) -> Check:
+    name = "No drone came down on another"
+    return _approach_check(name, metrics.approach(flight, one_on_ground=True), flight, "all were up and down together")
+
+
+def _approach_check(name: str, near: metrics.Approach, flight: Flight, nobody: str) -> Check:
+    needed = f"at least {near.needed_m.max():.3f} m"
     if not np.isfinite(near.smallest_m):
-        return Check(name, Outcome.NONE, "never two drones in the air", needed)
+        return Check(name, Outcome.NONE, nobody, needed)
     i, j = np.unravel_index(int(np.nanargmin(near.pair_m - near.needed_m)), near.pair_m.shape)
     at_s = float(near.pair_s[i, j])
     pair = f"{flight.names[int(i)]} and {flight.names[int(j)]}"
-    count = f", {len(near.too_close)} pairs too close" if near.too_close else ""
+    count = f", {len(near.too_close)} pairs too close" if len(near.too_close) > 1 else ""
     got = f"{float(near.pair_m[i, j]):.3f} m ({pair}, at {at_s:.1f} s){count}"
     return _check(name, not near.too_close, got, needed)
 

@@ -154,7 +154,8 @@ class World:
             return np.array([-1.4, -0.5])
         if self.fault == "leaves the arena" and name == "cf5" and 5.0 < t < 8.0:
             return np.array([2.7, -0.5])
-        slot = (-0.4, 0.0) if self.choice(name, t) == "north" and name == "cf4" else SLOTS[name]
+        beside_m = 0.05 if self.fault == "lands on another" else 0.4
+        slot = (-beside_m, 0.0) if self.choice(name, t) == "north" and name == "cf4" else SLOTS[name]
         return np.array(PLACES[self.choice(name, t)]) + slot
 
     def inside(self, name: str, place: str) -> bool:

@@ -29,6 +29,7 @@ def test_a_clean_flight_passes_every_check(flight: Flight) -> None:
         ("nobody comes", {"Places served again after a server left", "Demand met when the mission ended"}),
         ("stays up", {"Drones with an empty battery landed"}),
         ("too close", {"No two drones closer than the safety distance"}),
+        ("lands on another", {"No drone came down on another"}),
         ("leaves the arena", {"Flying drones stayed inside the arena"}),
         ("wings stall", {"Setpoints never paused in flight"}),
         ("never lands", {"Every drone came down again"}),
