@@ -38,6 +38,7 @@ CLOCK = "/clock"
 # Team, services
 DELIVER = "/demand/deliver"  # lgtc_interfaces/Deliver
 EDIT_CONSUMER = "/demand/edit_consumer"  # lgtc_interfaces/EditConsumer
+PUT_IN = "/demand/put_in"  # lgtc_interfaces/PutIn
 MISSION_LAND = "/mission/land"  # std_srvs/Trigger: end the mission, all land
 MISSION_ABORT = "/mission/abort"  # std_srvs/Trigger: all land now
 EMERGENCY = "/all/emergency"  # std_srvs/Empty: motors off, everywhere, at once

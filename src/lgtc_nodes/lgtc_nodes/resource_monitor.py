@@ -95,6 +95,9 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
 
     def _answered(self, offer: Offer, answer: Any) -> None:
         self._asked.pop(offer.request_id, None)
+        if not answer.final:
+            self.tell(topics.DELIVER, answer.message)
+            return  # nothing was decided: the offer stands, and is repeated
         self.carrier.settle(offer.request_id, answer.amount if answer.accepted else 0.0)
         if not answer.accepted:
             self.tell(topics.DELIVER, answer.message)

@@ -81,6 +81,8 @@ class SupplyEntry(NamedTuple):
     carried: float
     """What it carries of that kind now, by the book; NaN: unknown."""
     message: str = ""
+    final: bool = True
+    """False: nothing was decided (the ledger could not be written); ask again with the same id."""
 
 
 class Delivery(NamedTuple):
@@ -281,7 +283,7 @@ class DemandBook:
             change = Supplied(id=request_id, drone=drone, kind=kind, put_in=put_in, carried=max(0.0, carried))
             self._record([change])
         except LedgerError as error:
-            return SupplyEntry(False, before, str(error))
+            return SupplyEntry(False, before, str(error), final=False)
         return SupplyEntry(True, self._accounts.carried(drone, k))
 
     # ---- deliveries ----------------------------------------

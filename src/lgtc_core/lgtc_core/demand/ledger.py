@@ -282,7 +282,8 @@ class Ledger(LedgerReader):
         opened: how often this ledger was opened to write, this time included.
 
     Raises:
-        LedgerError: in use by another process, of another version or other kinds, not writable, or damaged; a
+        LedgerInUse: another process writes to it; nothing was changed.
+        LedgerError: of another version or other kinds, not writable, or damaged; a
             damaged one has been renamed when this is raised, so that the next start makes a new one.
     """
 
@@ -402,7 +403,7 @@ class Ledger(LedgerReader):
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise LedgerError(
+            raise LedgerInUse(
                 str(self.path), f"another demand server (process {holder}) writes to it", "end that one first"
             ) from None
         os.ftruncate(self._lock, 0)
@@ -506,6 +507,10 @@ class Ledger(LedgerReader):
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._db, self._error)
+
+
+class LedgerInUse(LedgerError):
+    """Another process writes to the ledger."""
 
 
 class _Damaged(LedgerError):

@@ -16,12 +16,12 @@ def report(book: DemandBook, drone: str, resources: Resources) -> Answer:
     return book.presence(drone, resources.stamp_s, resources.position_m[:2], resources.supply, resources.serving)
 
 
-def edit(book: DemandBook, operation: int, consumer: ConsumerSpec) -> Answer:
-    """A consumer comes, changes or goes; `operation` is one of `Edit`."""
+def edit(book: DemandBook, operation: int, consumer: ConsumerSpec, request_id: str = "") -> Answer:
+    """A consumer comes, changes or goes; `operation` is one of `Edit`, `request_id` as in `DemandBook.add`."""
     try:
         wanted = Edit(operation)
     except ValueError:
         return Answer(False, f"operation {operation}; expected {', '.join(f'{e.value} {e.name}' for e in Edit)}")
     if wanted is Edit.REMOVE:
-        return book.remove(consumer.name)
-    return book.add(consumer) if wanted is Edit.ADD else book.change(consumer)
+        return book.remove(consumer.name, request_id)
+    return (book.add if wanted is Edit.ADD else book.change)(consumer, request_id)

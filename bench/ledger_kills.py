@@ -1,0 +1,306 @@
+"""Kill the demand server again and again while clients deliver, and count what was lost, doubled or late.
+
+    setup/run python bench/ledger_kills.py --kills 1000 --folder runs/ledger_kills
+
+The server is the real node in a process of its own, with a ledger on disk; it gets SIGKILL at random moments. It is
+started again at once, as a runner does; with --standby, a second server stands by and takes over. Five clients deliver
+without a pause: each has one request under way, repeats it with the same id until it is answered, and now and then
+repeats an old one, whose answer must be the same. At the end the answers are compared with the ledger, row by row:
+
+    lost      answered, but not in the ledger (or with another amount)
+    doubled   counted more than once: in the sums of the consumers, beside the answers
+    late      seconds from SIGKILL to the first new answer
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import rclpy
+import yaml
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from lgtc_core import topics, wire
+from lgtc_core.demand.accounts import Delivered
+from lgtc_core.demand.ledger import LedgerReader
+from lgtc_core.flight.phases import MissionPhase
+from lgtc_interfaces.srv import Deliver as RosDeliver
+from lgtc_nodes.conversions import to_ros
+from lgtc_nodes.qos import STREAMS
+
+RETRY_S = 0.1
+CONSUMERS, DEMANDED = 10, 400.0
+HEARTBEAT_S = 0.1
+PLACES_M = [(round(2.0 * math.cos(a), 3), round(2.0 * math.sin(a), 3)) for a in np.linspace(0, 2 * np.pi, 11)[:-1]]
+
+
+class Asked(NamedTuple):
+    """A request and its answer."""
+
+    content: dict[str, Any]
+    amount: float
+    accepted: bool
+
+
+class Client:
+    """Delivers without a pause, for one drone."""
+
+    def __init__(self, node: Node, drone: str, seed: int) -> None:
+        self.drone, self.answered = drone, dict[str, Asked]()
+        self.changed_answers, self.repeats = 0, 0
+        self.answered_s = -math.inf
+        self._client = node.create_client(RosDeliver, topics.DELIVER)
+        self._chance = random.Random(seed)
+        self._number = 0
+        self._under_way: dict[str, Any] | None = None
+        self._old = False
+        self._future: Any = None
+        self._sent_s = -math.inf
+
+    def idle(self) -> bool:
+        """True when no request is without its answer."""
+        return self._under_way is None
+
+    def step(self, now_s: float, go_on: bool) -> None:
+        """Take an answer, repeat a request, or begin a new one."""
+        if self._future is not None and self._future.done():
+            self._take(now_s, self._future.result())
+        if self._under_way is None and go_on:
+            self._under_way = self._next()
+            self._sent_s = -math.inf
+        if self._under_way is not None and now_s - self._sent_s >= RETRY_S:
+            if self._future is not None:
+                self._client.remove_pending_request(self._future)
+                self.repeats += 1
+            self._future = self._client.call_async(to_ros(RosDeliver.Request, self._under_way))
+            self._sent_s = now_s
+
+    def _next(self) -> dict[str, Any]:
+        self._old = bool(self.answered) and self._chance.random() < 0.1
+        if self._old:
+            return self._chance.choice(list(self.answered.values())).content
+        self._number += 1
+        return {
+            "request_id": f"{self.drone}-trial-{self._number}",
+            "drone": self.drone,
+            "consumer": f"c{self._chance.randrange(CONSUMERS)}",
+            "kind": "parcel",
+            "offered": self._chance.uniform(0.01, 1.0),
+        }
+
+    def _take(self, now_s: float, answer: Any) -> None:
+        self._future = None
+        if not answer.final:
+            return
+        content, self._under_way = self._under_way, None
+        assert content is not None
+        asked = Asked(content, answer.amount, answer.accepted)
+        first = self.answered.setdefault(content["request_id"], asked)
+        if self._old:
+            self.changed_answers += first != asked
+        else:
+            self.answered_s = now_s
+
+
+class Trial:
+    """The server, its clients and the kills.
+
+    Args:
+        folder: for files and logs; the ledger in it must not exist yet.
+        clients: number of clients.
+        domain: DDS domain of the trial alone.
+        seed: of everything random.
+    """
+
+    def __init__(self, folder: Path, clients: int, domain: int, seed: int, standby: bool, pause_s: float) -> None:
+        self.folder, self._chance, self._standby = folder, random.Random(seed), standby
+        self._pause_s = (0.5 * pause_s, 1.5 * pause_s)
+        self.ledger = folder / "ledger.sqlite"
+        if self.ledger.exists():
+            raise SystemExit(f"{self.ledger}: got a ledger that exists; expected a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        drones = [f"cf{n + 1}" for n in range(clients)]
+        self._write_files(drones)
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        rclpy.init()
+        self._node = Node("trial")
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        kind, qos = STREAMS[topics.MISSION]
+        self._mission = self._node.create_publisher(kind, topics.MISSION, qos)
+        self._heartbeat = to_ros(kind, wire.mission_to_wire(wire.MissionReport(0.0, MissionPhase.ACTIVE, 0.0, "")))
+        self._heartbeat_s = -math.inf
+        self.clients = [Client(self._node, drone, seed + n) for n, drone in enumerate(drones)]
+        self._servers: list[subprocess.Popen[bytes]] = []
+        """The one that serves first, then those that stand by."""
+        self.recovery_s: list[float] = []
+
+    def run(self, kills: int, progress: bool) -> dict[str, Any]:
+        """Kill the server `kills` times; figures."""
+        begun_s = time.monotonic()
+        try:
+            self._start()
+            self._spin_until(lambda: all(client.answered for client in self.clients), 60.0, "the first answers")
+            for number in range(kills):
+                if self._standby:
+                    self._start()
+                    self._spin_until(self._someone_stands_by, 60.0, "a server that stands by")
+                self._spin_for(self._chance.uniform(*self._pause_s))
+                killed_s = self._kill()
+                if not self._standby:
+                    self._start()
+                self._spin_until(lambda since=killed_s: self._answered_since(since), 60.0, "serving again")
+                self.recovery_s.append(max(client.answered_s for client in self.clients) - killed_s)
+                if progress and (number + 1) % 50 == 0:
+                    median, worst = np.median(self.recovery_s), max(self.recovery_s)
+                    print(f"{number + 1} kills, serving again after {median:.2f} s, worst {worst:.2f} s", flush=True)
+            self._spin_until(lambda: all(client.idle() for client in self.clients), 60.0, "the last answers", False)
+        finally:
+            while self._servers:
+                self._kill()
+            self._executor.shutdown()
+            self._node.destroy_node()
+            rclpy.shutdown()
+        return self._figures(kills, time.monotonic() - begun_s)
+
+    def _figures(self, kills: int, wall_s: float) -> dict[str, Any]:
+        """Compare what was answered with what the ledger says."""
+        answered = {key: asked for client in self.clients for key, asked in client.answered.items()}
+        with LedgerReader(self.ledger) as ledger:
+            problems = ledger.check()
+            accounts = ledger.audit().accounts
+            recorded = {row.change.id: row.change for row in ledger.rows() if isinstance(row.change, Delivered)}
+        lost = [
+            key
+            for key, asked in answered.items()
+            if key not in recorded or (recorded[key].amount, recorded[key].accepted) != (asked.amount, asked.accepted)
+        ]
+        sums = Counter[str]()
+        for asked in answered.values():
+            sums[asked.content["consumer"]] += asked.amount
+        doubled = {
+            name: float(entry.delivered[0]) - sums[name]
+            for name, entry in accounts.entries.items()
+            if abs(float(entry.delivered[0]) - sums[name]) > 1e-9 * DEMANDED
+        }
+        late = np.array(self.recovery_s)
+        return {
+            "kills": kills,
+            "a second server stands by": self._standby,
+            "clients": len(self.clients),
+            "requests answered": len(answered),
+            "requests repeated after silence": sum(client.repeats for client in self.clients),
+            "answers that changed when asked again": sum(client.changed_answers for client in self.clients),
+            "lost": len(lost),
+            "recorded but never answered": len(recorded.keys() - answered.keys()),
+            "consumers whose sum is not that of the answers": len(doubled),
+            "problems found by the check": problems,
+            "serving again, median [s]": round(float(np.median(late)), 3),
+            "serving again, p99 [s]": round(float(np.quantile(late, 0.99)), 3),
+            "serving again, worst [s]": round(float(late.max()), 3),
+            "within 1 s": f"{int((late <= 1.0).sum())} of {len(late)}",
+            "wall time [s]": round(wall_s, 1),
+            "ledger with its log [kB]": round(sum(p.stat().st_size for p in self.folder.glob("ledger.sqlite*")) / 1024),
+        }
+
+    def _write_files(self, drones: list[str]) -> None:
+        demand = {"parcel": {"amount": DEMANDED, "depletion": "instantaneous"}}
+        consumers = {f"c{n}": {"position_m": list(PLACES_M[n]), "demand": demand} for n in range(CONSUMERS)}
+        fleet = {
+            "kinds": ["parcel"],
+            "arena": {"half_extent_m": [2.5, 2.5], "flight_height_m": 0.5},
+            "all": {"battery_kind": None},
+            "types": {"crazyflie": {}},
+            "drones": {drone: {"start_m": [0.5 * n, 0.0]} for n, drone in enumerate(drones)},
+        }
+        scenario = {"title": "Deliveries without end", "consumers": consumers, "duration_s": 1e5}
+        files = {"fleet_file": self.folder / "fleet.yaml", "scenario_file": self.folder / "scenario.yaml"}
+        files["fleet_file"].write_text(yaml.safe_dump(fleet))
+        files["scenario_file"].write_text(yaml.safe_dump(scenario))
+        values: dict[str, Any] = {key: str(path.resolve()) for key, path in files.items()}
+        values |= {"ledger_file": str(self.ledger.resolve()), "standby": self._standby}
+        (self.folder / "params.yaml").write_text(yaml.safe_dump({"/demand_server": {"ros__parameters": values}}))
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "lgtc_nodes.host", "--node", "demand_server"]
+        command += ["--ros-args", "--params-file", str(self.folder / "params.yaml")]
+        with (self.folder / "server.log").open("ab") as log:
+            self._servers.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+
+    def _kill(self) -> float:
+        """Kill the one that serves; returns when."""
+        server = self._servers.pop(0)
+        server.send_signal(signal.SIGKILL)
+        killed_s = time.monotonic()
+        server.wait()
+        return killed_s
+
+    def _someone_stands_by(self) -> bool:
+        log = (self.folder / "server.log").read_text(errors="replace")
+        return log.count("standing by") == log.count("took over") + 1
+
+    def _answered_since(self, since_s: float) -> bool:
+        return max(client.answered_s for client in self.clients) > since_s
+
+    def _spin_until(self, true: Any, limit_s: float, what: str, go_on: bool = True) -> None:
+        end_s = time.monotonic() + limit_s
+        while not true():
+            self._step(go_on)
+            for server in self._servers:
+                if server.poll() is not None:
+                    raise SystemExit(f"a server ended by itself, code {server.returncode}: {self.folder}/server.log")
+            if time.monotonic() > end_s:
+                raise SystemExit(f"not within {limit_s:g} s: {what}")
+
+    def _spin_for(self, duration_s: float) -> None:
+        end_s = time.monotonic() + duration_s
+        while time.monotonic() < end_s:
+            self._step(True)
+
+    def _step(self, go_on: bool) -> None:
+        now_s = time.monotonic()
+        if now_s - self._heartbeat_s >= HEARTBEAT_S:
+            self._heartbeat_s = now_s
+            self._mission.publish(self._heartbeat)
+        for client in self.clients:
+            client.step(now_s, go_on)
+        self._executor.spin_once(timeout_sec=0.01)
+
+
+def main() -> int:
+    """Run the trial; exit code 1 when something was lost or doubled."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--clients", type=int, default=5)
+    parser.add_argument("--folder", type=Path, default=Path("runs/ledger_kills"))
+    parser.add_argument("--domain", type=int, default=98)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--standby", action="store_true", help="a second server stands by")
+    parser.add_argument("--pause", type=float, default=0.2, help="mean time between a start and the next kill [s]")
+    arguments = parser.parse_args()
+    trial = Trial(
+        arguments.folder, arguments.clients, arguments.domain, arguments.seed, arguments.standby, arguments.pause
+    )
+    figures = trial.run(arguments.kills, progress=sys.stderr.isatty() or arguments.kills > 50)
+    (arguments.folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    print(json.dumps(figures, indent=2))
+    wrong = ("lost", "recorded but never answered", "answers that changed when asked again")
+    wrong += ("consumers whose sum is not that of the answers", "problems found by the check")
+    return 1 if any(figures[key] for key in wrong) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

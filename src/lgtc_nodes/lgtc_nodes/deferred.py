@@ -1,0 +1,57 @@
+"""A service whose requests are answered together, a moment later than they came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.node import Node
+
+from lgtc_core import wire
+from lgtc_nodes.conversions import to_ros
+
+
+class DeferredService:
+    """Collects requests; `answer` answers all of them at once.
+
+    rclpy answers a request when its callback returns. Here the callback's answer is held back where rclpy would send
+    it, with the header that says whom it is for. So requests of one moment can be decided together, whatever order
+    they came in, and with one write to the disk.
+
+    Args:
+        node: the node that offers it.
+        kind: class of the service.
+        name: its name.
+        decide: answers to a sequence of requests, in their order: the fields of each response.
+    """
+
+    def __init__(
+        self, node: Node, kind: Any, name: str, decide: Callable[[Sequence[Any]], Sequence[wire.Wire]]
+    ) -> None:
+        self._kind, self._decide = kind, decide
+        self._request: Any = None
+        self._waiting: list[tuple[Any, Any]] = []
+        service = node.create_service(kind, name, self._take)
+        self._send = service.send_response
+        service.send_response = self._hold
+
+    def answer(self) -> int:
+        """Answer what came since the last time; returns how many requests that were."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            answers = self._decide([request for request, _ in waiting])
+            for (_, header), values in zip(waiting, answers, strict=True):
+                self._send(to_ros(self._kind.Response, values), header)
+        return len(waiting)
+
+    def drop(self) -> None:
+        """Leave what came since the last time unanswered: somebody else answers it."""
+        self._waiting.clear()
+
+    def _take(self, request: Any, response: Any) -> Any:
+        self._request = request
+        return response
+
+    def _hold(self, _: Any, header: Any) -> None:
+        """Called by the executor right after `_take`, to send its answer."""
+        self._waiting.append((self._request, header))
