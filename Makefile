@@ -66,7 +66,7 @@ report: build  ## write the HTML report of a recorded flight (BAG=, the latest b
 	@$(run) lgtc report $(BAG) $(ARGS)
 
 bench-env: setup-train build  ## environment steps per second, beside VMAS where it is installed
-	@$(run) python -m lgtc_training.bench_env $(ARGS)
+	@$(run) python bench/env.py $(ARGS)
 
 clean:  ## remove what colcon made; .venv and recorded flights stay
 	rm -rf build install log

@@ -1,6 +1,6 @@
 """Environment steps per second at N = 10, M = 4, beside VMAS `navigation` where that is installed.
 
-    python -m lgtc_training.bench_env [--worlds 1 32 256 1024] [--seconds 3] [--threads 1]
+    python bench/env.py [--worlds 1 32 256 1024] [--seconds 3] [--threads 1]
 
 One environment step is one tick of one world: motion, deliveries, coverage, rewards of eq. (3), messages one tick late.
 Both sides get random actions and no learning. VMAS (GPL-3) is a yardstick only: nothing here needs it.
