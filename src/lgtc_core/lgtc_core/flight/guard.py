@@ -74,7 +74,7 @@ class GuardParams:
     ] = GROUNDED_HEIGHT_M
     nominal_timeout_s: Annotated[float, _TIMEOUT, "Age at which a nominal velocity is lost: the drone holds"] = 0.25
     pose_hold_s: Annotated[float, _TIMEOUT, "Age of the own pose at which the drone stands still"] = 0.15
-    pose_timeout_s: Annotated[float, _TIMEOUT, "Age at which the own pose is lost: the drone lands"] = 0.3
+    pose_timeout_s: Annotated[float, _TIMEOUT, "Age at which the own pose is lost: the drone lands"] = 1.0
     neighbour_timeout_s: Annotated[
         float, _TIMEOUT, "Age at which a neighbour's position is lost: its last disc is avoided alone"
     ] = 0.3

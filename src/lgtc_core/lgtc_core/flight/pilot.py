@@ -66,7 +66,7 @@ class PilotParams:
     touchdown_s: Annotated[float, _TIME, "Time on the ground after which a landing is complete"] = 0.3
     command_timeout_s: Annotated[float, _TIME, "Age of the safe command at which the drone holds"] = 0.25
     command_lost_s: Annotated[float, _TIME, "Time without a fresh safe command after which the drone lands"] = 2.0
-    pose_lost_s: Annotated[float, _TIME, "Time without a fresh pose after which the drone lands"] = 0.3
+    pose_lost_s: Annotated[float, _TIME, "Time without a fresh pose after which the drone lands"] = 1.0
 
 
 class Order(NamedTuple):

@@ -119,7 +119,7 @@ def test_an_old_own_pose_first_stops_the_drone_and_then_lands_it() -> None:
     settled(g, 0.0, [0.0, 0.0, 1.0], [0.5, 0.0, 0.0])
     last_s = 29 / PARAMS.rate_hz
     modes = {}
-    for k in range(1, 40):
+    for k in range(1, 110):
         age_s = k / 100.0
         g.nominal(last_s + age_s, [0.5, 0.0, 0.0])
         command = g.command(last_s + age_s)
@@ -128,7 +128,8 @@ def test_an_old_own_pose_first_stops_the_drone_and_then_lands_it() -> None:
             np.testing.assert_array_equal(command.velocity_mps, 0.0)
     assert modes[0.1] is SafetyMode.PASSED
     assert modes[0.2] is SafetyMode.NOMINAL_LOST
-    assert modes[0.31] is SafetyMode.POSE_LOST
+    assert modes[0.99] is SafetyMode.NOMINAL_LOST
+    assert modes[1.01] is SafetyMode.POSE_LOST
     assert "own pose is" in command.reason
 
 

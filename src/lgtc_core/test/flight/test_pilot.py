@@ -178,7 +178,7 @@ def test_a_lost_pose_lands_it_and_it_counts_as_down_after_the_timeout() -> None:
     begun_s = drone.now_s
     while drone.pilot.phase is not VehiclePhase.LANDING:
         drone.tick(MissionPhase.ACTIVE, newest=command(drone.now_s))
-    assert drone.now_s - begun_s <= 0.5
+    assert drone.now_s - begun_s <= 1.1
     drone.run(25.0, MissionPhase.ACTIVE)
     assert drone.pilot.phase is VehiclePhase.LANDED
     assert "without pose" in drone.pilot.reason
