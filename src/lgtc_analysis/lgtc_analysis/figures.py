@@ -432,7 +432,8 @@ def supply(flight: Flight, palette: Palette) -> tuple[Figure, Axes | None]:
         times = _thin(drone.resources.time_s)
         axes[0].plot(times, 100 * _thin(drone.resources.state_of_charge), **style)
         for axis, k in zip(axes[1:], carried, strict=True):
-            axis.step(times, _thin(drone.resources.supply[:, k]), where="post", **style)
+            if len(times):
+                axis.step(times, _thin(drone.resources.supply[:, k]), where="post", **style)
     axes[0].set_ylabel("state of charge [%]")
     axes[0].set_ylim(-3, 103)
     for axis, k in zip(axes[1:], carried, strict=True):

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.typesys.store import Typestore
 
 from lgtc_analysis import report, story
-from lgtc_analysis.bag import read_flight
+from lgtc_analysis.bag import BagWriter, read_flight
 from lgtc_analysis.flight import Flight
+from lgtc_analysis.messages import recorded_topics
 from lgtc_analysis.palette import DARK, LIGHT, PAGE
 from lgtc_analysis.replay import replay
 from lgtc_analysis.timeline import timeline
@@ -224,3 +226,23 @@ def test_a_flight_that_was_never_active_still_gives_a_report(fly: Fly, tmp_path:
     flight.mission.phase[:] = 0
     judged = report.write_report(flight, tmp_path / "report.html")
     assert "Mission flown to its end" in {check.name for check in judged.failed}
+
+
+def test_a_recording_of_poses_alone_still_gives_a_report_that_does_not_pass(
+    flight: Flight, types: Typestore, tmp_path: Path
+) -> None:
+    with BagWriter(tmp_path / "bag", types) as bag:
+        for topic in recorded_topics(flight.names):
+            bag.add_topic(topic)
+        bag.write_info(0, flight.info)
+        for k in range(30):
+            bag.write_values("/mission", k * 10**8, {"header": k / 10, "phase": min(2, k // 10)})
+            bag.write_values("/demand", k * 10**8, {"header": k / 10, "kinds": flight.team.kinds})
+            for i, name in enumerate(flight.names):
+                pose = {"position": (i - 2.0, 0.0, k / 20)}
+                bag.write_values(f"/{name}/pose", k * 10**8, {"header": k / 10, "pose": pose})
+    judged = report.write_report(tmp_path / "bag", tmp_path / "report.html")
+    report.write_picture(tmp_path / "bag", tmp_path / "flight.png")
+    failed = {check.name for check in judged.failed}
+    assert failed >= {"Recording is whole", "Every drone came down again", "Setpoints never paused in flight"}
+    assert not Page((tmp_path / "report.html").read_text()).open
