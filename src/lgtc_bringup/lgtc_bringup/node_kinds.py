@@ -81,7 +81,7 @@ DEMAND_SERVER = NodeKind(
     per_drone=False,
     publishes=(topics.DEMAND,),
     subscribes=(topics.MISSION, *_of_every(topics.RESOURCES)),
-    serves=(topics.DELIVER, topics.EDIT_CONSUMER),
+    serves=(topics.DELIVER, topics.EDIT_CONSUMER, topics.PUT_IN),
 )
 SUPERVISOR = NodeKind(
     "supervisor",

@@ -43,6 +43,7 @@ BACKENDS = ("embedded",)
 ROS_ARGUMENTS = ("--disable-external-lib-logs",)
 """Of every process: its output is kept beside the flight already, a second log in the user's home helps nobody."""
 PLAN_FILE = "plan.json"
+LEDGER_FILE = "ledger.sqlite"
 BAG_DIR = "bag"
 
 PARTICIPANTS_PER_HOST = 32
@@ -276,6 +277,8 @@ def _parameters(kind: NodeKind, inputs: Inputs, backend: str, speed: float, comm
     if kind is RECORDER:
         values |= {"run_dir": str(inputs.run_dir), "plan_file": str(inputs.run_dir / PLAN_FILE)}
         values |= {"backend": backend, "command": command}
+    if kind is DEMAND_SERVER:
+        values["ledger_file"] = str(inputs.run_dir / LEDGER_FILE)
     if kind is SIMULATOR:
         values["speed"] = speed
     return values

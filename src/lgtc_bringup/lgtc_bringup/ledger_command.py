@@ -1,0 +1,177 @@
+"""`lgtc ledger show|check`: what the demand ledger says, now or at a past time, and whether it is in order."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lgtc_bringup.plan import LEDGER_FILE
+from lgtc_core.demand.ledger import Audit, LedgerReader
+from lgtc_core.errors import ConfigError
+from lgtc_core.schema import dump
+from lgtc_core.world.rules import ZERO_DEPLETION
+
+DEFAULT = Path("runs/latest") / LEDGER_FILE
+
+
+def register(commands: Any) -> None:
+    """Add the command to `lgtc`."""
+    ledger = commands.add_parser("ledger", help="look at the demand ledger of a flight")
+    actions = ledger.add_subparsers(required=True, metavar="COMMAND")
+    show = actions.add_parser("show", help="consumers, supplies and who served, now or at a past time")
+    show.add_argument(
+        "--at", metavar="TIME", help="seconds of ROS time, or a date and time of the wall clock (2030-01-31T12:00:00Z)"
+    )
+    show.add_argument("--rows", action="store_true", help="every recorded change as well")
+    show.add_argument("--json", action="store_true", help="as JSON")
+    show.set_defaults(run=_show)
+    check = actions.add_parser("check", help="check every row and every sum; exit code 1 if anything is wrong")
+    check.add_argument("--json", action="store_true", help="as JSON")
+    check.set_defaults(run=_check)
+    for action in (show, check):
+        action.add_argument("file", nargs="?", type=Path, default=DEFAULT, help="the ledger (%(default)s)")
+
+
+def _check(arguments: argparse.Namespace, console: Console) -> int:
+    with LedgerReader(arguments.file) as ledger:
+        found = ledger.check()
+        rows = 0 if found else sum(1 for _ in ledger.rows())
+    if arguments.json:
+        sys.stdout.write(
+            json.dumps({"file": str(arguments.file), "in order": not found, "problems": found}, indent=2) + "\n"
+        )
+    elif found:
+        for sentence in found:
+            console.print(sentence, style="bold red", markup=False, soft_wrap=True)
+    else:
+        console.print(f"{arguments.file}: {rows} rows, all in order", markup=False, soft_wrap=True)
+    return 1 if found else 0
+
+
+def _show(arguments: argparse.Namespace, console: Console) -> int:
+    with LedgerReader(arguments.file) as ledger:
+        audit = ledger.audit(**_time(arguments.at))
+        last = 0 if audit.row is None else audit.row.seq
+        rows = [row for row in ledger.rows() if row.seq <= last] if arguments.rows else []
+    if arguments.json:
+        data = audit_data(audit)
+        if arguments.rows:
+            data["rows"] = [
+                {"what": type(row.change).__name__, **row._asdict(), "change": dump(row.change)} for row in rows
+            ]
+        sys.stdout.write(json.dumps(data, indent=2) + "\n")
+        return 0
+    row = audit.row
+    if row is None:
+        console.print("nothing had happened yet")
+        return 0
+    when = datetime.fromtimestamp(row.utc_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    console.print(f"after change {row.seq} at {row.stamp_s:.3f} s ({when})", markup=False)
+    for table in audit_tables(audit):
+        console.print(table)
+    for one in rows:
+        content = ", ".join(f"{key} {value}" for key, value in vars(one.change).items() if key != "consumer")
+        console.print(f"{one.seq:6d} {one.stamp_s:10.3f} s  {type(one.change).__name__}: {content}", markup=False)
+    return 0
+
+
+def audit_data(audit: Audit) -> dict[str, Any]:
+    """An audit as plain data: amounts per kind by name."""
+    accounts = audit.accounts
+    kinds = accounts.kinds
+    servers = _servers(audit)
+    return {
+        "change": None if audit.row is None else audit.row.seq,
+        "stamp_s": None if audit.row is None else audit.row.stamp_s,
+        "utc_s": None if audit.row is None else audit.row.utc_s,
+        "consumers": {
+            name: {
+                "demanded": dict(zip(kinds, entry.spec.demanded, strict=True)),
+                "delivered": dict(zip(kinds, map(float, entry.delivered), strict=True)),
+                "missing": {
+                    kind: entry.missing(k) for k, kind in enumerate(kinds) if entry.spec.depletion[k] != ZERO_DEPLETION
+                },
+                "servers": servers.get(name, []),
+            }
+            for name, entry in accounts.entries.items()
+        },
+        "drones": {
+            drone: {
+                "given": {
+                    kind: float(accounts.given[drone][k]) if drone in accounts.given else 0.0
+                    for k, kind in enumerate(kinds)
+                },
+                "carried": {kind: _known(accounts.carried(drone, k)) for k, kind in enumerate(kinds)},
+            }
+            for drone in sorted({*accounts.given, *accounts.put_in})
+        },
+        "given to consumers that went": dict(zip(kinds, map(float, accounts.struck), strict=True)),
+        "earlier visits": [one._asdict() for one in audit.served],
+    }
+
+
+def audit_tables(audit: Audit) -> list[Table]:
+    """An audit as tables: consumers, drones, and visits that are kept as sums."""
+    data, kinds = audit_data(audit), audit.accounts.kinds
+    consumers = Table("consumer", "kind", "demanded", "delivered", "missing", "served by", box=None, pad_edge=False)
+    for name, one in data["consumers"].items():
+        for kind in kinds:
+            if one["demanded"][kind] > 0:
+                stays = kind not in one["missing"]
+                delivered = "by staying" if stays else f"{one['delivered'][kind]:g}"
+                missing = "" if stays else f"{one['missing'][kind]:g}"
+                served = " ".join(one["servers"]) if stays else ""
+                consumers.add_row(name, kind, f"{one['demanded'][kind]:g}", delivered, missing, served)
+    drones = Table("drone", "kind", "given", "carries", box=None, pad_edge=False)
+    for name, drone in data["drones"].items():
+        for kind in kinds:
+            if drone["given"][kind] or drone["carried"][kind] is not None:
+                carried = drone["carried"][kind]
+                drones.add_row(
+                    name, kind, f"{drone['given'][kind]:g}", "unknown" if carried is None else f"{carried:g}"
+                )
+    tables = [consumers, drones]
+    if audit.served:
+        visits = Table("drone", "served", "visits", "seconds", box=None, pad_edge=False)
+        for visit in audit.served:
+            visits.add_row(visit.drone, visit.consumer, str(visit.visits), f"{visit.seconds:.1f}")
+        tables.append(visits)
+    return tables
+
+
+def _servers(audit: Audit) -> dict[str, list[str]]:
+    servers: dict[str, list[str]] = {}
+    for drone, arrival in sorted(audit.accounts.serving.items()):
+        servers.setdefault(arrival.consumer, []).append(drone)
+    return servers
+
+
+def _known(amount: float) -> float | None:
+    return None if math.isnan(amount) else amount
+
+
+def _time(text: str | None) -> dict[str, float]:
+    """Arguments of `LedgerReader.audit`."""
+    if text is None:
+        return {}
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            when = datetime.fromisoformat(text)
+        except ValueError:
+            raise ConfigError(
+                "command line", "--at", repr(text), "seconds, or a date and time as in ISO 8601"
+            ) from None
+        return {"utc_s": (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()}
+    if not math.isfinite(seconds):
+        raise ConfigError("command line", "--at", text, "a finite number of seconds")
+    return {"at_s": seconds}
