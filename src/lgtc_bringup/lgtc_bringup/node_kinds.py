@@ -53,13 +53,20 @@ RESOURCE_MONITOR = NodeKind(
     publishes=(topics.RESOURCES,),
     subscribes=(topics.POSE, topics.BATTERY, topics.VEHICLE, topics.DEMAND, topics.MISSION),
     serves=(topics.SET_SUPPLY,),
-    asks=(topics.DELIVER,),
+    asks=(topics.DELIVER, topics.PUT_IN),
 )
 SAFETY_FILTER = NodeKind(
     "safety_filter",
     per_drone=True,
     publishes=(topics.VELOCITY_SAFE, topics.SAFETY),
-    subscribes=(topics.POSE, topics.VELOCITY_NOMINAL, topics.MISSION, topics.PRESENCE, *_of_every(topics.POSE)),
+    subscribes=(
+        topics.POSE,
+        topics.VELOCITY_NOMINAL,
+        topics.VEHICLE,
+        topics.MISSION,
+        topics.PRESENCE,
+        *_of_every(topics.POSE),
+    ),
 )
 VEHICLE = NodeKind(
     "vehicle",

@@ -4,9 +4,9 @@ A dataclass is the schema. A field's bounds, unit and sentence stand beside its 
 
     speed_mps: Annotated[float, Bounds(0.0, 5.0, "m/s"), "Largest speed over ground"] = 0.8
 
-The same field declares a configuration key, a ROS parameter and a line of the documentation. Supported types: float, int,
-bool, str, Literal, Enum, None-able (``X | None``), ``tuple[X, ...]`` and fixed tuples, ``Mapping[str, X]``/``dict[str, X]``,
-``Any`` (plain data kept as it is), and nested dataclasses.
+The same field declares a configuration key, a ROS parameter and a line of the documentation. Supported types: float,
+int, bool, str, Literal, Enum, None-able (``X | None``), ``tuple[X, ...]`` and fixed tuples, ``Mapping[str, X]`` and
+``dict[str, X]``, ``Any`` (plain data kept as it is), and nested dataclasses.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def load_yaml(path: Path | str) -> Any:
     """
     path = Path(path)
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except OSError as error:
         raise ConfigError(str(path), "", error.strerror or str(error), "a readable YAML file") from None
     except UnicodeDecodeError:

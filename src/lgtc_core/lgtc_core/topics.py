@@ -26,7 +26,7 @@ VEHICLE_LAND = "vehicle/land"  # std_srvs/Trigger, vehicle adapter: an operator 
 ARM = "arm"  # std_srvs/SetBool, vehicle
 TAKEOFF = "takeoff"  # std_srvs/Trigger, vehicle's high-level commander
 LAND = "land"  # std_srvs/Trigger, vehicle's high-level commander
-NOTIFY_SETPOINTS_STOP = "notify_setpoints_stop"  # std_srvs/Trigger, vehicle: streamed setpoints no longer outrank `land`
+NOTIFY_SETPOINTS_STOP = "notify_setpoints_stop"  # std_srvs/Trigger, vehicle: setpoints no longer outrank `land`
 
 # Team, topics
 MISSION = "/mission"  # lgtc_interfaces/MissionState, from the supervisor; its heartbeat

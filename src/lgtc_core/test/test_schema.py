@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+
 from lgtc_core import schema
 from lgtc_core.errors import ConfigError
 from lgtc_core.schema import Bounds

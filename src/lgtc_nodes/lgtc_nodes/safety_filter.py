@@ -9,6 +9,7 @@ from typing import Any
 
 from lgtc_core import topics, wire
 from lgtc_core.flight.guard import Guard, GuardParams
+from lgtc_core.flight.phases import VehiclePhase
 from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.near import NearSubscriptions
@@ -31,6 +32,7 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         velocity_nominal (TwistStamped): where the policy wants to fly.
         /<other>/pose (PoseStamped): of near team-mates only.
         /presence (Presence): who is near.
+        vehicle (VehicleStatus): while LANDING, the command leads to a free place instead of where the policy wants.
         /mission (MissionState): heartbeat only.
 
     Publishes:
@@ -50,6 +52,7 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self.hear(topics.POSE, wire.pose_from_wire, self._pose)
         self.hear(topics.VELOCITY_NOMINAL, wire.velocity_from_wire, lambda nominal: self.guard.nominal(*nominal))
         self.hear(topics.PRESENCE, wire.presence_from_wire, self._sighted)
+        self.hear(topics.VEHICLE, wire.vehicle_from_wire, self._vehicle)
         self._near = NearSubscriptions(self, topics.POSE, _sighting_of, self._neighbour)
         self.every(self._period_s, self._watch)
 
@@ -62,6 +65,9 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         """A near drone's pose is its presence too: it is watched even when its policy, which sends it, is dead."""
         self.neighbourhood.sighted(sighting)
         self.guard.neighbour(*sighting)
+
+    def _vehicle(self, report: wire.VehicleReport) -> None:
+        self.guard.landing = report.phase is VehiclePhase.LANDING
 
     def _sighted(self, sighting: Sighting) -> None:
         self.neighbourhood.sighted(sighting)
@@ -78,8 +84,6 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         if math.isnan(command.stamp_s):
             self.tell("safety", command.reason)
             return
-        if math.isnan(command.stamp_s):  # it answers no pose; a header's stamp cannot say so
-            command = command._replace(stamp_s=now_s)
         self._say_velocity(wire.velocity_to_wire(wire.Velocity(command.stamp_s, command.velocity_mps)))
         self._say_safety(wire.safety_to_wire(command))
 

@@ -155,7 +155,7 @@ class _Loop:
         return _Drone(
             name,
             Decider(Mind(model, team.arena, name, spec.max_speed_mps)),
-            Carrier(spec, team.kinds, session="offline"),
+            Carrier(spec, team.kinds, session="offline", reported=True),
             Guard(name, spec, team.arena, GuardParams(), others),
             Flyer(team.arena),
         )
@@ -215,6 +215,9 @@ class _Loop:
     def _states(self, now_s: float) -> None:
         """Resources, deliveries, demand, vehicle reports, mission."""
         for drone in self.drones.values():
+            for load in drone.carrier.loads(now_s):
+                entry = self.book.put_in(load.request_id, drone.name, load.kind, load.amount)
+                drone.carrier.loaded(load.request_id, entry.accepted, entry.carried)
             carried = drone.carrier.tick(now_s)
             self._say(topics.RESOURCES, wire.resources_to_wire, carried.resources, drone.name)
             drone.decider.resources(carried.resources)
@@ -233,6 +236,7 @@ class _Loop:
             report = drone.flyer.report(now_s)
             drone.carrier.vehicle(report)
             drone.decider.vehicle(report)
+            drone.guard.landing = report.phase is VehiclePhase.LANDING
             vehicles[drone.name] = report.phase if drone.flyer.airborne or drone.flyer.ready(now_s) else None
             self._say(topics.VEHICLE, wire.vehicle_to_wire, report, drone.name)
         self._announce(now_s, vehicles)

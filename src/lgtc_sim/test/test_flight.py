@@ -76,6 +76,7 @@ class Flight:
         voltages_v, charges = self.vehicles.voltage_v, self.vehicles.charge
         for i, (guard, pilot, name) in enumerate(zip(self.guards, self.pilots, self.team.names, strict=True)):
             guard.pose(now_s, measured_m[i])
+            guard.landing = pilot.phase is VehiclePhase.LANDING
             guard.nominal(now_s, [*(2.0 * (self.goals_m[i] - measured_m[i, :2])), 0.0])
             self.tiers[i] = self.monitors[i].update(now_s, float(voltages_v[i]), float(charges[i])).tier
             order = pilot.update(now_s, self.mission_phase, self.tiers[i], measured_m[i], guard.command(now_s))

@@ -30,6 +30,7 @@ from lgtc_core.flight import barrier, guarantee
 from lgtc_core.flight.airframe import Airframe
 from lgtc_core.flight.checks import finite_vector
 from lgtc_core.flight.command import SafeCommand
+from lgtc_core.flight.landing import free_spot
 from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode
 from lgtc_core.flight.safety_filter import SafetyFilter, shorten
 from lgtc_core.schema import Bounds
@@ -72,6 +73,12 @@ class GuardParams:
     grounded_height_m: Annotated[
         float, Bounds(0.0, 1.0, "m"), "A drone below this height stands on the ground, motors off"
     ] = GROUNDED_HEIGHT_M
+    landing_clearance_m: Annotated[
+        float, Bounds(0.0, 5.0, "m"), "A drone comes down where no other, flying or standing, is nearer than this"
+    ] = 0.4
+    landing_gain_per_s: Annotated[
+        float, Bounds(0.1, 10.0, "1/s"), "How fast the place to land is flown to, per metre of distance"
+    ] = 1.5
     nominal_timeout_s: Annotated[float, _TIMEOUT, "Age at which a nominal velocity is lost: the drone holds"] = 0.25
     pose_hold_s: Annotated[float, _TIMEOUT, "Age of the own pose at which the drone stands still"] = 0.15
     pose_timeout_s: Annotated[float, _TIMEOUT, "Age at which the own pose is lost: the drone lands"] = 1.0
@@ -173,6 +180,8 @@ class Guard:
         self._neighbours: dict[str, _Neighbour] = {}
         self._last_mps: Array = np.zeros(3)
         self._last_s: float | None = None
+        self.landing = False
+        """Set when the vehicle is to land: the command then leads to a free place and stands still there."""
 
     def pose(self, stamp_s: float, position_m: npt.ArrayLike) -> bool:
         """Take the own position (3,), frame "world" [m]. False: older than the last one, nothing changed.
@@ -277,7 +286,9 @@ class Guard:
     def _wanted(self, now_s: float, own_m: Array) -> tuple[Array, str]:
         """Nominal velocity after hold, height hold and limits (3,) [m/s], and why the nominal one is lost or ''."""
         lost, wanted_mps = "", np.zeros(3)
-        if self._nominal is None:
+        if self.landing:
+            wanted_mps[:2] = self.params.landing_gain_per_s * (self._landing_spot(own_m) - own_m[:2])
+        elif self._nominal is None:
             lost = "no nominal velocity yet: holding"
         elif now_s - self._nominal[0] > self.params.nominal_timeout_s:
             age_s = now_s - self._nominal[0]
@@ -292,6 +303,11 @@ class Guard:
         dt_s = period_s if self._last_s is None else min(max(now_s - self._last_s, 0.0), 2.0 * period_s)
         change_mps = shorten(wanted_mps - self._last_mps, self.airframe.max_acceleration_mps2 * dt_s)
         return self._last_mps + change_mps, lost
+
+    def _landing_spot(self, own_m: Array) -> Array:
+        """Where to come down (2,) [m]."""
+        others_m = np.array([known.position_m[:2] for known in self._neighbours.values()]).reshape(-1, 2)
+        return free_spot(own_m[:2], others_m, self.params.landing_clearance_m, self.arena)
 
     def _first_seen(self, name: str, stamp_s: float, position_m: Array) -> _Neighbour:
         own, other = self.airframe, self.others.get(name, self.airframe)

@@ -11,6 +11,10 @@ ACTIVE. A drone that has landed never takes off again in this flight.
 Facts of the Crazyflie's firmware that decide the order of things: streamed setpoints outrank the high-level commander
 until `notify_setpoints_stop`, so landing is NOTIFY_STOP and then LAND; 0.5 s without a setpoint it levels out and
 after 2.0 s cuts its motors, so from the end of the take-off until NOTIFY_STOP every call answers STREAM.
+
+A drone that is to land first follows the safe command to a free place (the guard knows where the others are) and
+descends once that command stands still. It descends at once where there is no time (battery critical) or nothing to
+follow.
 """
 
 from __future__ import annotations
@@ -62,7 +66,10 @@ class PilotParams:
     arm_settle_s: Annotated[float, _TIME, "Time between arming and take-off"] = 0.2
     retry_s: Annotated[float, _TIME, "An order without effect is given again after this"] = 1.0
     take_off_timeout_s: Annotated[float, _TIME, "A take-off that takes longer ends in landing"] = 15.0
-    land_timeout_s: Annotated[float, _TIME, "A landing that takes longer has failed"] = 20.0
+    land_timeout_s: Annotated[float, _TIME, "A descent that takes longer has failed"] = 20.0
+    place_timeout_s: Annotated[float, _TIME, "Longest search for a free place before the descent"] = 6.0
+    place_settle_s: Annotated[float, _TIME, "The safe command must stand still for so long before the descent"] = 0.3
+    place_speed_mps: Annotated[float, Bounds(0.0, 1.0, "m/s"), "Slower than this over ground it stands still"] = 0.05
     touchdown_s: Annotated[float, _TIME, "Time on the ground after which a landing is complete"] = 0.3
     command_timeout_s: Annotated[float, _TIME, "Age of the safe command at which the drone holds"] = 0.25
     command_lost_s: Annotated[float, _TIME, "Time without a fresh safe command after which the drone lands"] = 2.0
@@ -100,6 +107,8 @@ class Pilot:
         self._pose_seen_s = 0.0
         self._command_seen_s = 0.0
         self._down_since_s: float | None = None
+        self._placing_since_s: float | None = None  # of the search for a free place; None: descending, or not landing
+        self._still_since_s = 0.0
 
     def land(self, reason: str) -> None:
         """An operator's order to land; carried out by the next `update`. On the ground: never take off."""
@@ -134,10 +143,16 @@ class Pilot:
         if self.phase in (VehiclePhase.LANDED, VehiclePhase.FAILED):
             return self._order(Action.NONE)
         if self.phase is VehiclePhase.LANDING:
+            if self._placing_since_s is not None:
+                return self._placing(now_s, dt_s, tier, position_m, fresh)
             return self._landing(now_s, position_m)
         must_land = self._must_land(now_s, mission, tier, command)
         if must_land is not None:
-            return self._begin_landing(now_s, must_land)
+            if self.phase is VehiclePhase.TAKING_OFF:
+                return self._begin_landing(now_s, must_land)
+            self._enter(now_s, VehiclePhase.LANDING, must_land)
+            self._placing_since_s = self._still_since_s = now_s
+            return self._placing(now_s, dt_s, tier, position_m, fresh)
         if self.phase is VehiclePhase.TAKING_OFF:
             return self._taking_off(now_s, position_m)
         return self._in_the_air(now_s, dt_s, mission, position_m, fresh)
@@ -215,6 +230,21 @@ class Pilot:
             late = "the safe command is late" if mission is MissionPhase.ACTIVE else "the mission is not active"
             self._enter(now_s, VehiclePhase.HOLDING, late)
         velocity_mps = fresh.velocity_mps if follows and fresh is not None else np.zeros(3)
+        return self._order(Action.STREAM, self._reference.advance(velocity_mps, dt_s, position_m))
+
+    def _placing(
+        self, now_s: float, dt_s: float, tier: Tier, position_m: Array | None, fresh: SafeCommand | None
+    ) -> Order:
+        """Follow the safe command until it stands still over a free place, then descend."""
+        since_s = now_s if self._placing_since_s is None else self._placing_since_s
+        hasty = tier is Tier.CRITICAL or position_m is None or fresh is None
+        if fresh is not None and np.hypot(fresh.velocity_mps[0], fresh.velocity_mps[1]) > self.params.place_speed_mps:
+            self._still_since_s = now_s
+        settled = now_s - self._still_since_s >= self.params.place_settle_s
+        if hasty or settled or now_s - since_s >= self.params.place_timeout_s:
+            self._placing_since_s = None
+            return self._begin_landing(now_s, self.reason)
+        velocity_mps = np.zeros(3) if fresh is None else fresh.velocity_mps
         return self._order(Action.STREAM, self._reference.advance(velocity_mps, dt_s, position_m))
 
     def _begin_landing(self, now_s: float, reason: str) -> Order:

@@ -308,3 +308,25 @@ def test_eight_drones_told_to_meet_in_one_place_never_undercut_the_safety_distan
         )
     assert closest_m >= DRONE.safety_distance_m
     assert closest_m <= 4.0 * DRONE.safety_distance_m  # they did meet: the test can fail
+
+
+def test_a_drone_that_is_to_land_leaves_the_place_above_a_landed_one_and_then_stands_still() -> None:
+    g, p = guard(), np.array([0.3, 0.2, 1.0])
+    g.landing = True
+    for k in range(200):
+        t = k / PARAMS.rate_hz
+        g.pose(t, p)
+        g.nominal(t, [0.0, 0.0, 0.0])
+        g.neighbour("cf2", t, [0.3, 0.2, 0.0])
+        velocity_mps = g.command(t).velocity_mps
+        p = p + velocity_mps / PARAMS.rate_hz
+    assert np.hypot(*(p[:2] - [0.3, 0.2])) >= PARAMS.landing_clearance_m
+    assert np.linalg.norm(velocity_mps) < 0.02
+
+
+def test_a_drone_that_is_to_land_on_free_ground_stays_where_it_is() -> None:
+    g = guard()
+    g.landing = True
+    g.neighbour("cf2", 0.0, [1.0, 0.0, 1.0])
+    command = settled(g, 0.0, [0.0, 0.0, 1.0], [0.5, 0.0, 0.0])
+    np.testing.assert_allclose(command.velocity_mps, 0.0, atol=1e-9)

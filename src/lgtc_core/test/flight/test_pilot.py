@@ -60,7 +60,9 @@ class Drone:
         self, duration_s: float, mission: MissionPhase | None, tier: Tier = Tier.OK, commanded: bool = True
     ) -> Order:
         for _ in range(round(duration_s / DT_S)):
-            order = self.tick(mission, tier, command(self.now_s) if commanded else None)
+            # the place below it is free, so the safe command of a drone that is to land stands still
+            velocity_mps = (0.0, 0.0, 0.0) if self.pilot.phase is VehiclePhase.LANDING else (0.3, 0.0, 0.0)
+            order = self.tick(mission, tier, command(self.now_s, velocity_mps) if commanded else None)
         return order
 
     @property
@@ -95,10 +97,11 @@ def test_setpoints_never_pause_from_the_end_of_the_take_off_to_notify_stop() -> 
     drone.run(0.5, MissionPhase.ACTIVE)
     drone.run(0.5, MissionPhase.TAKE_OFF)
     drone.run(1.0, MissionPhase.LAND)
-    in_air = [order for _, order in drone.orders if order.phase in (VehiclePhase.HOLDING, VehiclePhase.FLYING)]
-    assert all(order.action is Action.STREAM and order.setpoint is not None for order in in_air)
-    after = drone.orders[[order.phase for _, order in drone.orders].index(VehiclePhase.LANDING)][1]
-    assert after.action is Action.NOTIFY_STOP
+    orders = [order for _, order in drone.orders]
+    up = [order.phase for order in orders].index(VehiclePhase.HOLDING)
+    stop = [order.action for order in orders].index(Action.NOTIFY_STOP)
+    assert all(order.action is Action.STREAM and order.setpoint is not None for order in orders[up:stop])
+    assert orders[stop].phase is VehiclePhase.LANDING
 
 
 def test_it_flies_the_safe_velocity_only_while_the_mission_is_active() -> None:
@@ -164,6 +167,29 @@ def test_a_mission_that_is_not_active_only_makes_it_hold(mission: MissionPhase) 
     drone = in_the_air()
     drone.run(3.0, mission)
     assert drone.pilot.phase is VehiclePhase.HOLDING
+
+
+def landing(velocity_mps: tuple[float, float, float], tier: Tier = Tier.OK, duration_s: float = 1.0) -> Drone:
+    """A drone that was told to land, while its safe command says `velocity_mps`."""
+    drone = in_the_air()
+    for _ in range(round(duration_s / DT_S)):
+        drone.tick(MissionPhase.LAND, tier, command(drone.now_s, velocity_mps))
+    return drone
+
+
+def test_a_drone_that_is_to_land_follows_the_safe_command_to_a_free_place_first() -> None:
+    there = landing((0.5, 0.0, 0.0))
+    assert there.actions[2:] == []
+    assert there.position_m[0] == pytest.approx(in_the_air().position_m[0] + 0.5, abs=0.03)
+    there.run(4.0, MissionPhase.LAND)
+    assert there.pilot.phase is VehiclePhase.LANDED
+
+
+def test_it_descends_at_once_without_battery_and_after_the_timeout_anyway() -> None:
+    assert landing((0.5, 0.0, 0.0), Tier.CRITICAL, 0.1).actions[2:] == [Action.NOTIFY_STOP, Action.LAND]
+    timeout_s = PilotParams().place_timeout_s
+    assert landing((0.1, 0.0, 0.0), duration_s=timeout_s - 0.1).actions[2:] == []
+    assert landing((0.1, 0.0, 0.0), duration_s=timeout_s + 0.1).actions[2:] == [Action.NOTIFY_STOP, Action.LAND]
 
 
 def test_battery_warning_lands_nobody() -> None:
