@@ -23,8 +23,7 @@ _SLACK = 1.02
 def is_clear(spot_m: Array, others_m: Array, clearance_m: float) -> npt.NDArray[np.bool_]:
     """Which places (..., 2) are at least `clearance_m` from every other drone (k, 2) [m, frame "world"]."""
     offset_m = spot_m[..., None, :] - others_m
-    clear: npt.NDArray[np.bool_] = (np.hypot(offset_m[..., 0], offset_m[..., 1]) >= clearance_m).all(-1)
-    return clear
+    return np.asarray((np.hypot(offset_m[..., 0], offset_m[..., 1]) >= clearance_m).all(-1), np.bool_)
 
 
 def free_spot(position_m: Array, others_m: Array, clearance_m: float, arena: Arena) -> Array:

@@ -149,14 +149,11 @@ def assign_batch(
     Returns:
         (W, N) consumer of every agent, -1 for dead agents and worlds without consumers.
     """
-    return cast(
-        Ints,
-        _batch(
-            np.ascontiguousarray(p, np.float64), np.ascontiguousarray(supply, np.float64),
-            np.ascontiguousarray(d, np.float64), np.ascontiguousarray(demand, np.float64),
-            np.ascontiguousarray(alive), np.ascontiguousarray(exists),
-            np.ascontiguousarray(previous, np.int64), starts, seed,
-        ),
+    return _batch(
+        np.ascontiguousarray(p, np.float64), np.ascontiguousarray(supply, np.float64),
+        np.ascontiguousarray(d, np.float64), np.ascontiguousarray(demand, np.float64),
+        np.ascontiguousarray(alive), np.ascontiguousarray(exists),
+        np.ascontiguousarray(previous, np.int64), starts, seed,
     )  # fmt: skip
 
 
