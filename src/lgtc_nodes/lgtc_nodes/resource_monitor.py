@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
+from rclpy.client import Client
 from rclpy.task import Future
 
 from lgtc_core import topics, wire
-from lgtc_core.demand.account import Offer
+from lgtc_core.demand.account import Load, Offer
 from lgtc_core.loop.carrier import Carrier, CarrierParams
 from lgtc_core.schema import Bounds
 from lgtc_interfaces.srv import Deliver as RosDeliver
+from lgtc_interfaces.srv import PutIn as RosPutIn
 from lgtc_interfaces.srv import SetSupply as RosSetSupply
 from lgtc_nodes.conversions import to_ros
 from lgtc_nodes.lifeline import Lifeline
@@ -45,15 +49,17 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
 
     Asks:
         /demand/deliver (Deliver): repeated with the same request id until answered.
+        /demand/put_in (PutIn): what was put in; at the start, what is carried. Repeated likewise.
     """
 
     def __init__(self, drone: str, lifeline: Lifeline) -> None:
         super().__init__("resource_monitor", drone, ResourceMonitorParams, lifeline)
         # Not the time: in simulation every flight begins at 0, and a request id is to be unique for ever.
-        self.carrier = Carrier(self.spec, self.team.kinds, secrets.token_hex(6), self.params.carrier)
+        self.carrier = Carrier(self.spec, self.team.kinds, secrets.token_hex(6), self.params.carrier, True)
         self._say = self.speak(topics.RESOURCES)
         self._asked: dict[str, Future] = {}
         self._deliver = self.create_client(RosDeliver, topics.DELIVER)
+        self._put_in = self.create_client(RosPutIn, topics.PUT_IN)
         self.hear(topics.POSE, wire.pose_from_wire, self.carrier.pose)
         self.hear(topics.BATTERY, wire.battery_from_wire, self.carrier.battery)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.carrier.vehicle)
@@ -66,6 +72,8 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
         self.carrier.mission(report)
 
     def _tick(self, now_s: float) -> None:
+        for load in self.carrier.loads(now_s):
+            self._load(load)
         carried = self.carrier.tick(now_s)
         self._say(wire.resources_to_wire(carried.resources))
         for offer in carried.offers:
@@ -77,11 +85,13 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
         self._tick(self.now_s())
         return answer._asdict()
 
+    def _load(self, load: Load) -> None:
+        """Tell the ledger what was put in."""
+        request = {"request_id": load.request_id, "drone": self.drone, "kind": load.kind, "amount": load.amount}
+        self._ask(self._put_in, topics.PUT_IN, to_ros(RosPutIn.Request, request), partial(self._loaded, load))
+
     def _offer(self, offer: Offer) -> None:
-        """Send a delivery request; one that was sent before and not answered is given up, its answer may be lost."""
-        earlier = self._asked.pop(offer.request_id, None)
-        if earlier is not None:
-            self._deliver.remove_pending_request(earlier)
+        """Send a delivery request."""
         request = {
             "request_id": offer.request_id,
             "drone": self.drone,
@@ -89,9 +99,22 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
             "kind": offer.kind,
             "offered": offer.amount,
         }
-        future = self._asked[offer.request_id] = self._deliver.call_async(to_ros(RosDeliver.Request, request))
-        future.add_done_callback(lambda done: self.guarded(topics.DELIVER, lambda: self._answered(offer,
-        done.result())))
+        self._ask(self._deliver, topics.DELIVER, to_ros(RosDeliver.Request, request), partial(self._answered, offer))
+
+    def _ask(self, client: Client, service: str, request: Any, take: Callable[[Any], None]) -> None:
+        """Ask; the same request, sent before and not answered, is given up: its answer may be lost."""
+        earlier = self._asked.pop(request.request_id, None)
+        if earlier is not None:
+            client.remove_pending_request(earlier)
+        future = self._asked[request.request_id] = client.call_async(request)
+        future.add_done_callback(lambda done: self.guarded(service, lambda: take(done.result())))
+
+    def _loaded(self, load: Load, answer: Any) -> None:
+        self._asked.pop(load.request_id, None)
+        if answer.final:
+            self.carrier.loaded(load.request_id, answer.accepted, answer.carried)
+        if not answer.accepted:
+            self.tell(topics.PUT_IN, answer.message)
 
     def _answered(self, offer: Offer, answer: Any) -> None:
         self._asked.pop(offer.request_id, None)

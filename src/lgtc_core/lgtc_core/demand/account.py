@@ -7,6 +7,10 @@ An offer keeps its amount reserved until the demand server has answered it, howe
 be repeated: so nothing is delivered twice, and nothing is lost when an answer is. The battery's kind
 follows the state of charge; it can be lowered by hand on every backend ("reduce the level of one drone",
 Section V) and discharges from there.
+
+Where a ledger keeps count (`reported`), it is told what is put in, each time once, and it answers what is
+carried: at the first start what the scenario says, after a restart what is left. Until it has answered,
+nothing of that kind counts as carried, and nothing is offered.
 """
 
 from __future__ import annotations
@@ -49,6 +53,26 @@ class SupplyAnswer(NamedTuple):
     message: str = ""
 
 
+class Load(NamedTuple):
+    """A request to enter what was put in (lgtc_interfaces/PutIn). The same load may come up again: send it
+    again, unchanged.
+    """
+
+    request_id: str
+    kind: str
+    amount: float
+    """Difference to what was carried; at the start all of it."""
+
+
+@dataclass
+class _PendingLoad:
+    """A load on its way."""
+
+    load: Load
+    k: int
+    sent_s: float = -math.inf
+
+
 @dataclass
 class _Pending:
     """An offer on its way."""
@@ -66,10 +90,18 @@ class SupplyAccount:
     Args:
         drone: the drone, with what it sets out with (`supply`, for the battery's kind its first state of
         charge). kinds: names of the r resource kinds. session: makes request ids unique between starts of
-        the process, e.g. the start time. retry_s: an offer without an answer is repeated after this [s].
+        the process, e.g. the start time. retry_s: a request without an answer is repeated after this [s].
+        reported: the demand server's ledger keeps count of what is put in; see `loads`.
     """
 
-    def __init__(self, drone: DroneSpec, kinds: tuple[str, ...], session: str, retry_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        drone: DroneSpec,
+        kinds: tuple[str, ...],
+        session: str,
+        retry_s: float = 0.5,
+        reported: bool = False,
+    ) -> None:
         self.drone, self.kinds, self.session, self.retry_s = drone.name, tuple(kinds), session, retry_s
         self._battery = self.kinds.index(drone.battery_kind) if drone.battery_kind is not None else None
         self._carried = np.array(drone.supply, float)
@@ -79,11 +111,20 @@ class SupplyAccount:
         self._measured = math.nan
         self._by_hand: tuple[float, float] | None = None
         """State of charge set by hand, and the one measured then (NaN: none yet)."""
+        self._reported = reported
+        self._loads: dict[str, _PendingLoad] = {}
+        self._unknown = {k for k in range(len(self.kinds)) if reported and k != self._battery}
+        """Kinds of which the ledger has not said yet what is carried."""
+        for k in sorted(self._unknown):
+            # The same id at every start: so it counts once, and is answered with what is left.
+            self._put_in(f"{self.drone}-start-{self.kinds[k]}", k, float(self._carried[k]))
 
     @property
     def supply(self) -> Array:
-        """Carried amount per kind (r,), offers that are not settled included."""
-        return self._carried.copy()
+        """Carried amount per kind (r,), offers that are not settled included; 0 until the ledger has said it."""
+        result = self._carried.copy()
+        result[list(self._unknown)] = 0.0
+        return result
 
     def set_supply(self, kind: str, amount: float) -> SupplyAnswer:
         """Set by hand what is carried of one kind.
@@ -97,6 +138,10 @@ class SupplyAccount:
                 False, 0.0, f"unknown resource kind {kind!r}; {self.drone} knows {', '.join(self.kinds)}"
             )
         k = self.kinds.index(kind)
+        if k in self._unknown:
+            return SupplyAnswer(
+                False, 0.0, f"the ledger has not said yet how much {kind} {self.drone} carries; ask again"
+            )
         top = 1.0 if k == self._battery else AMOUNT.hi
         if not 0.0 <= amount <= top:
             return SupplyAnswer(
@@ -108,7 +153,10 @@ class SupplyAccount:
             self._by_hand = (amount, self._measured)
             self._carried[k] = self._charge()
         else:
-            self._carried[k] = amount + self._reserved(k)
+            before, self._carried[k] = float(self._carried[k]), amount + self._reserved(k)
+            if self._reported:
+                self._sequence += 1
+                self._put_in(f"{self.drone}-{self.session}-load-{self._sequence}", k, float(self._carried[k]) - before)
         return SupplyAnswer(True, float(self._carried[k]))
 
     def battery(self, state_of_charge: float) -> float:
@@ -154,6 +202,34 @@ class SupplyAccount:
         here = (consumer for consumer, is_here in zip(view.consumers, inside, strict=True) if is_here)
         return repeated + [offer for consumer in here for offer in self._new_offers(now_s, consumer, view)]
 
+    def loads(self, now_s: float) -> list[Load]:
+        """Requests to send now, so that the ledger knows what is carried: new ones and repetitions; none unless
+        `reported`.
+        """
+        due = [pending for pending in self._loads.values() if now_s - pending.sent_s >= self.retry_s]
+        for pending in due:
+            pending.sent_s = now_s
+        return [pending.load for pending in due]
+
+    def loaded(self, request_id: str, accepted: bool, carried: float) -> None:
+        """The answer to a load. A second answer to the same load changes nothing.
+
+        Args:
+            request_id: of the load.
+            accepted: False: refused; what was put in is taken back.
+            carried: what the drone carries by the ledger; NaN: unknown.
+        """
+        pending = self._loads.pop(request_id, None)
+        if pending is None:
+            return
+        k = pending.k
+        if k in self._unknown:
+            self._unknown.discard(k)
+            if math.isfinite(carried):
+                self._carried[k] = max(0.0, carried)
+        elif not accepted:
+            self._carried[k] = max(0.0, float(self._carried[k]) - pending.load.amount)
+
     def settle(self, request_id: str, amount: float) -> None:
         """The answer to an offer: what was taken (0 when refused). A second answer to the same offer
         changes nothing.
@@ -174,6 +250,8 @@ class SupplyAccount:
     def _new_offers(self, now_s: float, consumer: ConsumerView, view: DemandView) -> list[Offer]:
         result = []
         for k, kind in enumerate(self.kinds):
+            if k in self._unknown or any(pending.k == k for pending in self._loads.values()):
+                continue
             if k == self._battery or consumer.depletion[k] != rules.INSTANTANEOUS:
                 continue
             if any(p.k == k and p.offer.consumer == consumer.name for p in self._pending.values()):
@@ -188,6 +266,9 @@ class SupplyAccount:
                 self._pending[offer.request_id] = _Pending(offer, k, now_s, view.revision)
                 result.append(offer)
         return result
+
+    def _put_in(self, request_id: str, k: int, amount: float) -> None:
+        self._loads[request_id] = _PendingLoad(Load(request_id, self.kinds[k], amount), k)
 
     def _reserved(self, k: int) -> float:
         return sum(pending.offer.amount for pending in self._pending.values() if pending.k == k)

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-from lgtc_core.demand.account import Offer, SupplyAccount, SupplyAnswer
+from lgtc_core.demand.account import Load, Offer, SupplyAccount, SupplyAnswer
 from lgtc_core.demand.view import DemandView
 from lgtc_core.fleet.team import DroneSpec
 from lgtc_core.flight.battery import BatteryMonitor
@@ -43,14 +43,20 @@ class Carrier:
         drone: the drone, its battery and what it sets out with.
         kinds: names of the r resource kinds.
         session: makes request ids unique between starts, e.g. the start time.
+        reported: the demand server's ledger keeps count of what is put in.
     """
 
     def __init__(
-        self, drone: DroneSpec, kinds: tuple[str, ...], session: str, params: CarrierParams | None = None
+        self,
+        drone: DroneSpec,
+        kinds: tuple[str, ...],
+        session: str,
+        params: CarrierParams | None = None,
+        reported: bool = False,
     ) -> None:
         self.params = params or CarrierParams()
         self.kinds = kinds
-        self.account = SupplyAccount(drone, kinds, session, self.params.retry_s)
+        self.account = SupplyAccount(drone, kinds, session, self.params.retry_s, reported)
         self._monitor = BatteryMonitor(drone.battery)
         self._voltage_v = math.nan
         self._pose: Pose | None = None
@@ -86,6 +92,14 @@ class Carrier:
     def settle(self, request_id: str, amount: float) -> None:
         """The demand server's answer to an offer."""
         self.account.settle(request_id, amount)
+
+    def loads(self, now_s: float) -> list[Load]:
+        """What the ledger is to be told was put in; new ones and repetitions."""
+        return self.account.loads(now_s)
+
+    def loaded(self, request_id: str, accepted: bool, carried: float) -> None:
+        """The demand server's answer to a load."""
+        self.account.loaded(request_id, accepted, carried)
 
     def tick(self, now_s: float) -> Carried:
         """The resource state at `now_s`, and what to offer.

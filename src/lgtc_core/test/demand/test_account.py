@@ -316,3 +316,73 @@ def test_a_drone_without_a_battery_kind_carries_what_it_is_given() -> None:
     account = SupplyAccount(drone, KINDS, "s")
     assert account.battery(0.9) == 0.9
     assert account.supply[0] == 0.4
+
+
+# ---- a ledger keeps count
+
+
+def _reported(book: DemandBook, session: str = "s1", parcel: float = 1.0) -> SupplyAccount:
+    return SupplyAccount(_drone(parcel=parcel), KINDS, session, retry_s=0.5, reported=True)
+
+
+def _enter(account: SupplyAccount, book: DemandBook, now_s: float) -> int:
+    """Carry the loads to the book and the answers back; how many there were."""
+    loads = account.loads(now_s)
+    for load in loads:
+        entry = book.put_in(load.request_id, account.drone, load.kind, load.amount)
+        account.loaded(load.request_id, entry.accepted, entry.carried)
+    return len(loads)
+
+
+def test_nothing_is_carried_or_offered_before_the_ledger_has_said_so() -> None:
+    book, view = _view()
+    account = _reported(book)
+    assert account.supply.tolist()[1:] == [0.0, 0.0]
+    assert account.offers(0.0, HERE_M, view) == []
+    assert not account.set_supply("parcel", 2.0).accepted
+    first = account.loads(0.0)
+    assert account.loads(0.4) == []
+    assert account.loads(0.5) == first, "repeated, unchanged"
+    assert _enter(account, book, 1.0) == 2
+    assert account.supply.tolist()[1:] == [1.0, 0.0]
+    assert account.offers(1.0, HERE_M, view)[0].amount == 0.6
+
+
+def test_a_restarted_account_carries_what_is_left_and_not_what_it_set_out_with() -> None:
+    book, view = _view()
+    account = _reported(book)
+    _enter(account, book, 0.0)
+    (offer,) = account.offers(0.0, HERE_M, view)
+    account.settle(offer.request_id, book.deliver(offer.request_id, "cf1", "depot", "parcel", offer.amount).amount)
+    account.set_supply("parcel", 0.9)
+    _enter(account, book, 1.0)
+    restarted = _reported(book, "s2")
+    _enter(restarted, book, 2.0)
+    assert restarted.supply[1] == pytest.approx(account.supply[1]) == pytest.approx(0.9)
+    assert book.accounts.carried("cf1", 1) == pytest.approx(0.9)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["offer", "set", "restart", "grow"]), st.floats(0.0, 2.0)), max_size=12))
+def test_account_and_ledger_agree_whatever_happens(steps: list[tuple[str, float]]) -> None:
+    book, _ = _view(parcel=3.0)
+    account = _reported(book)
+    put_in, now_s, demanded = 1.0, 0.0, 3.0
+    for n, (what, amount) in enumerate(steps):
+        now_s += 1.0
+        _enter(account, book, now_s)
+        if what == "set":
+            before = float(account.supply[1])
+            put_in += account.set_supply("parcel", amount).amount - before
+        elif what == "restart":
+            account = _reported(book, f"s{n + 2}")
+        elif what == "grow":
+            demanded += amount
+            book.change(_consumer("depot", 0.0, demanded))
+        _enter(account, book, now_s)
+        for offer in account.offers(now_s, HERE_M, book.view(now_s)):
+            answer = book.deliver(offer.request_id, "cf1", offer.consumer, offer.kind, offer.amount)
+            assert answer.accepted, answer.message
+            account.settle(offer.request_id, answer.amount)
+        assert account.supply[1] == pytest.approx(book.accounts.carried("cf1", 1), abs=1e-9)
+        assert account.supply[1] + book.delivered_by("cf1")[1] == pytest.approx(put_in, abs=1e-9)
+        assert not book.accounts.imbalances()
