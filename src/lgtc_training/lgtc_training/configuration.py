@@ -33,6 +33,11 @@ class NetworkConfig:
     competition: Annotated[bool, "the edge scorer compares the own gain in eq. (2) with every neighbour's"] = False
     input_drives_liquid: Annotated[bool, "f also sees u"] = False
     hysteresis: Annotated[float, Bounds(0.0, 10.0), "raise of the last chosen consumer's logit; printed: 0"] = 0.0
+    urgency: Annotated[
+        float,
+        Bounds(0.0, 10.0),
+        "raise of the logit of a consumer that nobody serves, 0 from half served on; printed: 0",
+    ] = 0.0
     competition_width: Annotated[int, Bounds(4, 256), "width of the comparison with one neighbour"] = 24
     disc_radius: Annotated[float, Bounds(0.01, 1.0), "R_m that the edge features use, normalised"] = 0.22
 
@@ -98,6 +103,9 @@ class WorldConfig:
     relabel_ticks: Annotated[
         int, Bounds(0, 100000), "eq. (2) is solved again every so many ticks; 0: after events only"
     ] = 0
+    uncovered_weight: Annotated[
+        float, Bounds(0.0, 100.0), "a label counts 1 + this * how far its consumer is from being half served"
+    ] = 0.0
     agents_per_update: Annotated[int, Bounds(0, 10000), "agents drawn per snapshot for an update; 0: all"] = 0
     label_starts: Annotated[int, Bounds(1, 256), "starts of moves and swaps per label"] = 8
 
@@ -128,9 +136,6 @@ class AlgorithmConfig:
     assignment_loss: Annotated[float, Bounds(0.0, 100.0), "cross-entropy of Xi to eq. (2)*"] = 0.0
     assignment_loss_end: Annotated[
         float, Bounds(0.0, 100.0), "the same at the end of the run, linear in the steps*"
-    ] = 0.0
-    uncovered_weight: Annotated[
-        float, Bounds(0.0, 100.0), "cross-entropy counts 1 + this * missing share of the label's consumer*"
     ] = 0.0
     motion_loss: Annotated[
         float, Bounds(0.0, 100.0), "distance of the mean action to the expert's, given the choice*"

@@ -54,6 +54,7 @@ class Rollout:
     alive: Tensor  # (T, W, N) bool
     label: Tensor  # (T, W, N) consumer of eq. (2), negative: none
     motion: Tensor  # (T, W, N, 2) the expert's action toward `choice`
+    uncovered_weight: float = 0.0  # as in WorldConfig
     advantage: Tensor = field(default_factory=lambda: torch.empty(0))
     target: Tensor = field(default_factory=lambda: torch.empty(0))
 
@@ -69,6 +70,7 @@ class Rollout:
             Observation(*map(join, self.value_input)) if self.value_input is not None else None,
             join(self.action), join(self.log_probability), join(self.choice), join(self.label), join(self.motion),
             join(self.advantage), join(self.target), join(self.alive).nonzero()[:, 0],
+            self.uncovered_weight,
         )  # fmt: skip
 
 
@@ -87,6 +89,7 @@ class Samples(NamedTuple):
     target: Tensor
     alive: Tensor
     """Indices of the rows of living agents."""
+    uncovered_weight: float
 
     def observation(self, of: Observation, rows: Tensor) -> Observation:
         """The rows of one network's input."""
@@ -161,8 +164,15 @@ def collect(
         log_probability = _log_probability(action, centre, spread)
         steps.append((action, log_probability, choice, worth, terms.total(), alive, label, wanted))
     last = value(world.observe(judge_state, 1)).head[..., 0] * deviation + mean if coefficients.judge else worth
-    columns = [torch.stack(column) for column in zip(*steps, strict=True)]
-    return Rollout(_stack(policy_inputs), _stack(value_inputs) if value_inputs else None, *columns), last
+    action, log_probability, choice, worth, reward, alive, label, wanted = (
+        torch.stack(column) for column in zip(*steps, strict=True)
+    )
+    judged_on = _stack(value_inputs) if value_inputs else None
+    rollout = Rollout(
+        _stack(policy_inputs), judged_on, action, log_probability, choice, worth, reward, alive, label, wanted,
+        world.config.uncovered_weight,
+    )  # fmt: skip
+    return rollout, last
 
 
 def _stack(inputs: list[Observation]) -> Observation:
@@ -289,10 +299,10 @@ class Learner:
             terms["entropy"] = terms["entropy"] + std.sum() / agents
             label, choice = samples.label[rows], out.chosen()
             negative = functional.cross_entropy(out.logits, label, reduction="none", ignore_index=-1)
-            if config.uncovered_weight > 0:
+            if samples.uncovered_weight > 0:
                 missing = _missing_share(observation, self.policy.config.kinds)
                 missing = missing.gather(1, label.clamp(min=0).unsqueeze(1)).squeeze(1)
-                negative = negative * (1.0 + config.uncovered_weight * missing)
+                negative = negative * (1.0 + samples.uncovered_weight * missing)
             terms["assignment"] = terms["assignment"] + negative.sum() / agents
             off = (centre_now - samples.motion[rows]).square().sum(-1)
             terms["motion"] = terms["motion"] + (off * (choice == samples.choice[rows])).sum() / agents

@@ -24,6 +24,7 @@ max_q (1 + h sum_q' |A_qq'|) / (1 + h tau_q) per tick, which is below 1 exactly 
 
 Additions (all false: the network as printed)
 - hysteresis: the score of the consumer chosen at the tick before is raised by a constant, so that choices hold still.
+- urgency: so is that of a consumer which nobody serves: two agents that do not hear each other must not both wait.
 - kind_one_hot, relative_position, distance_bias, repulsion, selected_features, input_drives_liquid: see
   NetworkConfig.
 - edge_scorer: for agent i and consumer m the change of eq. (2) if i served m,
@@ -85,6 +86,8 @@ class Output(NamedTuple):
 
 class LgtcNetwork(nn.Module):
     """One network of Fig. 2. `outputs`: 4 for the policy, 1 for the value."""
+
+    one_hot: Tensor
 
     def __init__(self, config: NetworkConfig, outputs: int) -> None:
         super().__init__()
@@ -213,7 +216,8 @@ class LgtcNetwork(nn.Module):
 
         number = torch.arange(1, d.shape[-2] + 1, device=d.device, dtype=d.dtype)
         kept = (previous.unsqueeze(-1) == number).to(d.dtype)
-        xi = torch.softmax(logits + config.hysteresis * kept, -1)
+        unserved = torch.relu(2.0 * remaining.sum(-1) / outstanding.sum(-1).clamp(min=DEMAND_FLOOR) - 1.0)
+        xi = torch.softmax(logits + config.hysteresis * kept + config.urgency * unserved * exists, -1)
         hard = torch.zeros_like(xi).scatter(-1, xi.argmax(-1, keepdim=True), 1.0)
         choice = hard + xi - xi.detach()
         phi_chosen = (choice.unsqueeze(-2) @ phi).squeeze(-2)

@@ -145,7 +145,7 @@ class Trainer:
         else:
             self.since_best += 1
         line = {"update": self.update, "steps": self.steps, "seconds": round(self.seconds, 1), **scores, **vars(losses)}
-        line["contraction_rate"] = float(policy.contraction_rate())
+        line["contraction_rate"] = policy.contraction_rate().item()
         with (self.folder / checkpoint.LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         return scores
