@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--consumers", type=int, default=100)
     parser.add_argument("--drones", type=int, default=50)
-    parser.add_argument("--domain", type=int, default=97)
+    parser.add_argument("--domain", type=int, default=77)
     arguments = parser.parse_args()
     os.environ["ROS_DOMAIN_ID"] = str(arguments.domain)
     with tempfile.TemporaryDirectory() as name:

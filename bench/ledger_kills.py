@@ -286,7 +286,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs/ledger_kills"))
-    parser.add_argument("--domain", type=int, default=98)
+    parser.add_argument("--domain", type=int, default=78)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--standby", action="store_true", help="a second server stands by")
     parser.add_argument("--pause", type=float, default=0.2, help="mean time between a start and the next kill [s]")

@@ -129,8 +129,8 @@ class Server:
 
 
 @pytest.mark.ros
-def test_the_operator_sees_and_changes_the_demand_in_flight(tmp_path: Path) -> None:
-    server = Server(tmp_path, 91)
+def test_the_operator_sees_and_changes_the_demand_in_flight(tmp_path: Path, ros_domain: int) -> None:
+    server = Server(tmp_path, ros_domain)
     try:
         before = server.consumers()
         assert set(before) == {"depot", "harbour", "tower"}
@@ -175,8 +175,8 @@ def test_the_operator_sees_and_changes_the_demand_in_flight(tmp_path: Path) -> N
 
 
 @pytest.mark.ros
-def test_where_nobody_flies_the_commands_say_so(tmp_path: Path) -> None:
-    environment = {**os.environ, "ROS_DOMAIN_ID": "90", "ROS_LOG_DIR": str(tmp_path)}
+def test_where_nobody_flies_the_commands_say_so(tmp_path: Path, ros_domain: int) -> None:
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(ros_domain), "ROS_LOG_DIR": str(tmp_path)}
     begun_s = time.monotonic()
     for words in (["status"], ["supply", "set", "cf1", "battery", "nan"]):
         command = [sys.executable, "-m", "lgtc_bringup.cli", *words]
