@@ -86,10 +86,14 @@ class Asking:
             raise InputError(service, "a refusal", answer.message)
         return answer
 
-    def drones(self, wait_s: float = 1.5) -> tuple[str, ...]:
-        """Names of the drones that are heard, after `wait_s` of discovery."""
-        end_s = time.monotonic() + wait_s
-        while time.monotonic() < end_s:
+    def drones(self, still_s: float = 1.5) -> tuple[str, ...]:
+        """Names of the drones that are there: discovery goes on until no new one has come for `still_s`."""
+        found: set[str] = set()
+        begun_s = news_s = time.monotonic()
+        while (now_s := time.monotonic()) - news_s < still_s and now_s - begun_s < self.timeout_s:
             self._executor.spin_once(timeout_sec=0.1)
-        names = [name.split("/") for name, _ in self._node.get_topic_names_and_types()]
-        return tuple(sorted(parts[1] for parts in names if len(parts) == 3 and parts[2] == topics.VEHICLE))
+            names = [name.split("/") for name, _ in self._node.get_topic_names_and_types()]
+            now = {parts[1] for parts in names if len(parts) == 3 and parts[2] == topics.VEHICLE}
+            if now - found:
+                found, news_s = found | now, time.monotonic()
+        return tuple(sorted(found))
