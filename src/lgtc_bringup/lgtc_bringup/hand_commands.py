@@ -17,8 +17,8 @@ from lgtc_bringup.snapshot import Snapshot
 from lgtc_core import topics
 from lgtc_core.errors import ConfigError, InputError
 
-LOOK_S = 2.0
-"""Slowest stream of a drone: two of its messages."""
+LOOK_S, PATIENCE_S = 1.0, 5.0
+"""Looked for at least so long; and, while something has not been heard of every drone, at most so long."""
 
 
 def register(commands: Any) -> None:
@@ -63,11 +63,12 @@ def _status(arguments: argparse.Namespace, console: Console) -> int:
     if not drones:
         raise InputError("status", "no drone heard", "a flight in this ROS domain")
     with Monitor(drones) as monitor:
-        end_s = time.monotonic() + LOOK_S
-        snapshot = monitor.look()
-        while time.monotonic() < end_s:
+        begun_s, snapshot = time.monotonic(), monitor.look()
+        while (looked_s := time.monotonic() - begun_s) < PATIENCE_S:
             time.sleep(0.1)
             snapshot = monitor.look()
+            if looked_s >= LOOK_S and snapshot.up and all(drone.tier for drone in snapshot.drones):
+                break
     if arguments.json:
         sys.stdout.write(json.dumps(status_data(snapshot), indent=2) + "\n")
     else:
