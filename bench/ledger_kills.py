@@ -9,7 +9,7 @@ repeats an old one, whose answer must be the same. At the end the answers are co
 
     lost      answered, but not in the ledger (or with another amount)
     doubled   counted more than once: in the sums of the consumers, beside the answers
-    late      seconds from SIGKILL to the first new answer
+    late      seconds from SIGKILL to the first answer of a request that was sent after it
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Client:
     def __init__(self, node: Node, drone: str, seed: int) -> None:
         self.drone, self.answered = drone, dict[str, Asked]()
         self.changed_answers, self.repeats = 0, 0
-        self.answered_s = -math.inf
+        self.asked_s = self.answered_s = -math.inf
+        """When the last new request that was answered was sent, and when its answer came."""
         self._client = node.create_client(RosDeliver, topics.DELIVER)
         self._chance = random.Random(seed)
         self._number = 0
@@ -69,6 +70,7 @@ class Client:
         self._old = False
         self._future: Any = None
         self._sent_s = -math.inf
+        """When the request under way was sent last."""
 
     def idle(self) -> bool:
         """True when no request is without its answer."""
@@ -77,7 +79,7 @@ class Client:
     def step(self, now_s: float, go_on: bool) -> None:
         """Take an answer, repeat a request, or begin a new one."""
         if self._future is not None and self._future.done():
-            self._take(now_s, self._future.result())
+            self._take(self._future.result())
         if self._under_way is None and go_on:
             self._under_way = self._next()
             self._sent_s = -math.inf
@@ -101,7 +103,7 @@ class Client:
             "offered": self._chance.uniform(0.01, 1.0),
         }
 
-    def _take(self, now_s: float, answer: Any) -> None:
+    def _take(self, answer: Any) -> None:
         self._future = None
         if not answer.final:
             return
@@ -112,7 +114,7 @@ class Client:
         if self._old:
             self.changed_answers += first != asked
         else:
-            self.answered_s = now_s
+            self.asked_s, self.answered_s = self._sent_s, time.monotonic()
 
 
 class Trial:
@@ -146,6 +148,7 @@ class Trial:
         self.clients = [Client(self._node, drone, seed + n) for n, drone in enumerate(drones)]
         self._servers: list[subprocess.Popen[bytes]] = []
         """The one that serves first, then those that stand by."""
+        self._started = 0
         self.recovery_s: list[float] = []
 
     def run(self, kills: int, progress: bool) -> dict[str, Any]:
@@ -163,7 +166,9 @@ class Trial:
                 if not self._standby:
                     self._start()
                 self._spin_until(lambda since=killed_s: self._answered_since(since), 60.0, "serving again")
-                self.recovery_s.append(max(client.answered_s for client in self.clients) - killed_s)
+                # Not an answer that the killed one had sent already.
+                first_s = min(client.answered_s for client in self.clients if client.asked_s > killed_s)
+                self.recovery_s.append(first_s - killed_s)
                 if progress and (number + 1) % 50 == 0:
                     median, worst = np.median(self.recovery_s), max(self.recovery_s)
                     print(f"{number + 1} kills, serving again after {median:.2f} s, worst {worst:.2f} s", flush=True)
@@ -237,7 +242,8 @@ class Trial:
     def _start(self) -> None:
         command = [sys.executable, "-m", "lgtc_nodes.host", "--node", "demand_server"]
         command += ["--ros-args", "--params-file", str(self.folder / "params.yaml")]
-        with (self.folder / "server.log").open("ab") as log:
+        self._started += 1
+        with self._log(self._started).open("wb") as log:
             self._servers.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
 
     def _kill(self) -> float:
@@ -249,11 +255,15 @@ class Trial:
         return killed_s
 
     def _someone_stands_by(self) -> bool:
-        log = (self.folder / "server.log").read_text(errors="replace")
-        return log.count("standing by") == log.count("took over") + 1
+        return "standing by" in self._log(self._started).read_text(errors="replace")
+
+    def _log(self, number: int) -> Path:
+        """Log of the server that was started as number `number`; those before the last three are deleted."""
+        (self.folder / f"server-{number - 3}.log").unlink(missing_ok=True)
+        return self.folder / f"server-{number}.log"
 
     def _answered_since(self, since_s: float) -> bool:
-        return max(client.answered_s for client in self.clients) > since_s
+        return max(client.asked_s for client in self.clients) > since_s
 
     def _spin_until(self, true: Any, limit_s: float, what: str, go_on: bool = True) -> None:
         end_s = time.monotonic() + limit_s
@@ -261,7 +271,7 @@ class Trial:
             self._step(go_on)
             for server in self._servers:
                 if server.poll() is not None:
-                    raise SystemExit(f"a server ended by itself, code {server.returncode}: {self.folder}/server.log")
+                    raise SystemExit(f"a server ended by itself, code {server.returncode}: {self.folder}/server-*.log")
             if time.monotonic() > end_s:
                 raise SystemExit(f"not within {limit_s:g} s: {what}")
 
