@@ -64,7 +64,7 @@ class BookParams:
     presence_lifetime_s: Annotated[
         float, Bounds(0.05, 60.0, "s"), "Age at which a drone's last word about where it is no longer counts"
     ] = 1.0
-    max_consumers: Annotated[int, Bounds(1, 4096), "Largest number of consumers at one time"] = 64
+    max_consumers: Annotated[int, Bounds(1, 4096), "Largest number of consumers at one time"] = 256
 
 
 class Answer(NamedTuple):

@@ -20,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -486,6 +487,8 @@ class Ledger(LedgerReader):
             except (LgtcError, ValueError) as error:
                 raise self._damaged(f"the checkpoint cannot be read ({error})") from error
         for row in self.rows(after):
+            for words in _impossible(accounts, row.change):
+                raise self._damaged(f"row {row.seq} {words}")
             self._apply(accounts, row)
             self._since_checkpoint += 1
         imbalances = accounts.imbalances()
@@ -572,8 +575,14 @@ def _impossible(accounts: Accounts, change: Change) -> Iterator[str]:
             yield f"took {change.amount:g} {change.kind} from {change.drone}, which carried {carried:g}"
         if abs(missing - change.amount - change.remaining) > small:
             yield f"left {change.remaining:g} of {missing:g} after {change.amount:g}"
-    if isinstance(change, Supplied) and change.kind not in accounts.kinds:
-        yield f"supplied {change.kind}, which is unknown"
+    if isinstance(change, Supplied):
+        if change.kind not in accounts.kinds:
+            yield f"supplied {change.kind}, which is unknown"
+            return
+        before = accounts.carried(change.drone, accounts.kinds.index(change.kind))
+        carried = change.put_in + (0.0 if math.isnan(before) else before)
+        if abs(carried - change.carried) > NEGLIGIBLE_AMOUNT * max(1.0, abs(carried)):
+            yield f"left {change.carried:g} {change.kind} on {change.drone}, where {carried:g} is what adds up"
 
 
 def _json(plain: Any) -> str:

@@ -473,11 +473,15 @@ def test_what_is_no_ledger_or_another_kind_of_one_is_refused_and_left_alone(tmp_
     _filled(path)
     with pytest.raises(LedgerError, match="about the resource kinds battery, parcel; the fleet has water"):
         Ledger(path, ("water",), Clock(), time.time)
-    db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 2")
-    db.close()
-    with pytest.raises(LedgerError, match="schema version 2; this program reads and writes 1"):
-        _open(path)
+    for version in (0, 2):  # an older schema and a newer one
+        db = sqlite3.connect(path)
+        db.execute(f"PRAGMA user_version = {version}")
+        db.close()
+        before = path.read_bytes()
+        for opened in (_open, LedgerReader):
+            with pytest.raises(LedgerError, match=f"schema version {version}; this program reads and writes 1"):
+                opened(path)
+        assert path.read_bytes() == before
     other = tmp_path / "other.sqlite"
     db = sqlite3.connect(other)
     db.execute("CREATE TABLE t (a)")
@@ -504,10 +508,16 @@ def test_the_check_finds_a_delivery_that_could_not_be(tmp_path: Path) -> None:
     book.deliver("r1", "cf1", "depot", "parcel", 0.5)
     first = ledger.find("r1")
     assert first is not None
+    supplied = ledger.find("s")
     # Another hand writes well-formed rows past the book.
-    ledger.write([type(first)(**{**vars(first), "id": "r2"})])
+    assert supplied is not None
+    for change, name in ((first, "r2"), (supplied, "s2"), (first, "r3"), (first, "r4")):
+        ledger.write([type(change)(**{**vars(change), "id": name})])
     words = " ".join(ledger.check())
     assert "took 0.5 parcel from cf1, which carried 0.25" in words
     assert "left 0.5 of 0.5 after 0.5" in words
+    assert "left 0.75 parcel on cf1, where 0.5 is what adds up" in words
     assert "parcel on cf1, put in less given" in words
     ledger.close()
+    with pytest.raises(LedgerError, match=r"row 4 took 0.5 parcel .*set aside as"):
+        _open(tmp_path / "ledger.sqlite")
