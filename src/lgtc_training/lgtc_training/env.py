@@ -66,26 +66,32 @@ class Links:
         """Forget what was heard in the worlds (W,) bool."""
         self.age[worlds] = float(_NEVER)
 
-    def send(self, p: Tensor, alive: Tensor, lost: Tensor, messages: list[Tensor]) -> None:
+    def send(self, p: Tensor, alive: Tensor, lost: Tensor | None, messages: list[Tensor]) -> None:
         """Transport one tick's messages.
 
         Args:
             p: (W, N, 2) positions of the senders.
             alive: (W, N) bool.
-            lost: (W, N, K) bool, per link.
+            lost: (W, N, K) bool, per link; None: none is lost.
             messages: per stream (W, N, D).
         """
-        sent_from = p[:, self.senders]
+        sent_from = self._of_senders(p)
         offset = sent_from - p.unsqueeze(2)
-        near = offset.square().sum(-1) <= self.radius**2
-        arrived = near & ~lost & alive[:, self.senders] & alive.unsqueeze(-1)
+        near = offset[..., 0] ** 2 + offset[..., 1] ** 2 <= self.radius**2
+        arrived = near & self._of_senders(alive) & alive.unsqueeze(-1)
+        if lost is not None:
+            arrived = arrived & ~lost
         if p.shape[1] == 1:
             arrived = torch.zeros_like(arrived)
         keep = arrived.unsqueeze(-1)
         self.p = torch.where(keep, sent_from, self.p)
         self.age = torch.where(arrived, 1.0, self.age + 1.0)
         for stream, new in enumerate(messages):
-            self.messages[stream] = torch.where(keep, new[:, self.senders], self.messages[stream])
+            self.messages[stream] = torch.where(keep, self._of_senders(new), self.messages[stream])
+
+    def _of_senders(self, x: Tensor) -> Tensor:
+        """(W, N, ...) of agents -> (W, N, K, ...) of the senders that each agent can hear."""
+        return x.index_select(1, self.senders.flatten()).unflatten(1, self.senders.shape)
 
     def heard(self, p: Tensor) -> tuple[Tensor, Tensor]:
         """(neighbours_seen (W, N, K, 3), neighbour_mask (W, N, K)) for hearers at p (W, N, 2)."""
@@ -143,7 +149,7 @@ class World:
     def _uniform(self, lo: float, hi: float, *size: int) -> Tensor:
         return lo + (hi - lo) * torch.rand(*size, generator=self.generator, device=self.device)
 
-    def _chance(self, probability: float, *size: int) -> Tensor:
+    def _chance(self, probability: float | Tensor, *size: int) -> Tensor:
         return torch.rand(*size, generator=self.generator, device=self.device) < probability
 
     def _number(self, lo: int, hi: int, *size: int) -> Tensor:
@@ -187,6 +193,7 @@ class World:
         self.loss = self._uniform(*config.message_loss, w, 1, 1)
         self.loss_at = self._event_times(config.losses)
         self.change_at = self._event_times(config.changes)
+        self._eventful = frozenset(torch.cat((self.loss_at, self.change_at)).flatten().tolist())
         self.tick = 0
         self.links.reset(torch.ones(w, dtype=torch.bool, device=self.device))
         self._settle()
@@ -225,10 +232,9 @@ class World:
 
     # The world
 
-    def _settle(self) -> None:
-        """Recompute what is remaining from where everything is."""
-        inside = self.inside()
-        covered = rules.cover(inside, self.supply, self.demanded, self.kind)
+    def _settle(self, inside: Tensor | None = None) -> None:
+        """Recompute what is remaining from where everything is; `inside` (W, N, M) if it is known already."""
+        covered = rules.cover(self.inside() if inside is None else inside, self.supply, self.demanded, self.kind)
         self.remaining = rules.remaining(self.demanded, self.delivered, covered, self.kind)
 
     def inside(self) -> Tensor:
@@ -269,17 +275,15 @@ class World:
     def _events(self) -> None:
         config = self.config
         w, n, _, _ = self.shape
-        due = (self.loss_at == self.tick).any(-1)
-        if bool(due.any()):
+        if self.tick in self._eventful:
+            due = (self.loss_at == self.tick).any(-1)
             sole = self.sole_servers() & self._chance(config.sole_server_losses, w, 1)
             preferred = torch.where(sole, 2.0, torch.where(self.alive, 1.0, 0.0))
             victim = (preferred + torch.rand(w, n, generator=self.generator, device=self.device) * 0.5).argmax(-1)
             enough = self.alive.sum(-1) > torch.clamp(self.exists.sum(-1), min=1)
             lost = torch.nn.functional.one_hot(victim, n).bool() & (due & enough)[:, None] & self.alive
             self.lose(lost)
-        due = (self.change_at == self.tick).any(-1)
-        if bool(due.any()):
-            self._change_consumers(due)
+            self._change_consumers((self.change_at == self.tick).any(-1))
 
     def _change_consumers(self, due: Tensor) -> None:
         """In the worlds `due` (W,): one consumer vanishes, a new one appears, or one moves; with a new demand."""
@@ -334,7 +338,9 @@ class World:
         """
         config = self.config
         w, n, _, _ = self.shape
-        lost = torch.rand(w, n, self.links.senders.shape[1], generator=self.generator, device=self.device) < self.loss
+        lost = None
+        if config.message_loss[1] > 0:
+            lost = self._chance(self.loss, w, n, self.links.senders.shape[1])
         self.links.send(self.p, self.alive, lost, messages)
         self.tick += 1
         self._events()
@@ -351,7 +357,7 @@ class World:
         self.supply = (self.supply - handed.sum(2)).clamp(min=0.0)
         self.delivered = self.delivered + handed.sum(1)
         remaining_before = self.remaining
-        self._settle()
+        self._settle(inside)
         terms = rules.rewards(
             self.weights,
             Tick(
@@ -360,8 +366,9 @@ class World:
                 self.total_supply, self.target,
             ),
         )  # fmt: skip
-        zero_kind = (self.kind * (self.demanded > 0)).amax(1, keepdim=True)
-        self.supply = rules.discharge(self.supply, self.discharge * zero_kind, config.tick_s)
+        if config.discharge_per_s[1] > 0:
+            zero_kind = (self.kind * (self.demanded > 0)).amax(1, keepdim=True)
+            self.supply = rules.discharge(self.supply, self.discharge * zero_kind, config.tick_s)
         return terms
 
     def satisfaction(self) -> Tensor:

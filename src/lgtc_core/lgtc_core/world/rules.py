@@ -69,7 +69,7 @@ def deliver(inside_: Array, supply: Array, missing: Array, kind: Array) -> Array
     """
     xp = namespace(supply)
     wanted = (kind == INSTANTANEOUS) & (missing > 0)
-    place = xp.where(inside_[..., None] & wanted[..., None, :, :], 1.0, 0.0)
+    place = 1.0 * (inside_[..., None] & wanted[..., None, :, :])
     discs = place.sum(-2)
     offer = place * (supply / xp.where(discs > 0, discs, 1.0))[..., None, :]
     offered = offer.sum(-3)
@@ -90,8 +90,13 @@ def cover(inside_: Array, supply: Array, demanded: Array, kind: Array) -> Array:
         (..., M, r): min(sum of the supplies inside, demanded) for 0-depletion kinds, 0 for instantaneous ones.
     """
     xp = namespace(supply)
-    present = xp.where(inside_[..., None], supply[..., :, None, :], 0.0).sum(-3)
-    return xp.where(kind == ZERO_DEPLETION, xp.minimum(present, demanded), 0.0)
+    return xp.where(kind == ZERO_DEPLETION, xp.minimum(present(inside_, supply), demanded), 0.0)
+
+
+def present(inside_: Array, supply: Array) -> Array:
+    """(..., M, r) sum of the supplies (..., N, r) that are inside (..., N, M)."""
+    xp = namespace(supply)
+    return xp.swapaxes(xp.asarray(inside_, dtype=supply.dtype), -1, -2) @ supply
 
 
 def remaining(demanded: Array, delivered_total: Array, covered: Array, kind: Array) -> Array:
@@ -229,8 +234,8 @@ def rewards(weights: RewardWeights, tick: Tick) -> RewardTerms:
     over-covered place pays: min(1, demand / cover).
     """
     xp = namespace(tick.p)
-    live = xp.where(tick.alive, 1.0, 0.0)
-    exists = xp.where(tick.exists, 1.0, 0.0)
+    live = 1.0 * tick.alive
+    exists = 1.0 * tick.exists
 
     drop = ((tick.remaining_before - tick.remaining).sum(-1) * exists).sum(-1)
     g = weights.g * (drop / xp.clip(tick.total_supply, 1e-6, None))[..., None] * live
@@ -239,17 +244,17 @@ def rewards(weights: RewardWeights, tick: Tick) -> RewardTerms:
     releases = (serves | (tick.delivered > 0)).any(-1)
     open_ = (outstanding(tick.demanded, tick.remaining, tick.kind) > 0).any(-1) & tick.exists
     all_served = (releases.any(-2) | ~open_).all(-1) & tick.exists.any(-1)
-    ws = weights.ws * xp.where(all_served, 1.0, 0.0)[..., None] * live
+    ws = weights.ws * (1.0 * all_served)[..., None] * live
 
     released = tick.delivered.sum(-1).sum(-1)
     im = weights.im * released / xp.clip(tick.capacity, 1e-6, None)
 
     completed = (tick.kind == INSTANTANEOUS) & (tick.remaining_before > 0) & (tick.remaining <= 0)
     team = tick.inside & completed.any(-1)[..., None, :]
-    rc = weights.rc * xp.where(team, 1.0, 0.0).sum(-1) * live
+    rc = weights.rc * (1.0 * team).sum(-1) * live
 
-    present = xp.where(tick.inside[..., None], tick.supply[..., :, None, :], 0.0).sum(-3)
-    share = xp.clip(tick.demanded / xp.clip(present, 1e-6, None), 0.0, 1.0)
+    loads = present(tick.inside, tick.supply)
+    share = xp.clip(tick.demanded / xp.clip(loads, 1e-6, None), 0.0, 1.0)
     per_place = xp.where(serves, share[..., None, :, :], 0.0)
     s = weights.s * xp.clip(per_place.sum(-1).sum(-1), 0.0, 1.0) * live
 
@@ -275,8 +280,8 @@ def _progress(weights: RewardWeights, tick: Tick) -> Array:
     xp = namespace(tick.p)
     index = xp.clip(tick.target, 0, None)
     chosen = index[..., :, None] == indices(tick.d.shape[-2], tick.d)
-    before = xp.where(chosen, squared_distances(tick.p_before, tick.d), 0.0).sum(-1)
-    now = xp.where(chosen, squared_distances(tick.p, tick.d), 0.0).sum(-1)
+    goal = xp.asarray(chosen, dtype=tick.d.dtype) @ tick.d
+    before, now = ((goal - tick.p_before) ** 2).sum(-1), ((goal - tick.p) ** 2).sum(-1)
     arrived = (chosen & tick.inside).any(-1)
     value = xp.where(arrived, weights.gamma_d, weights.d * (before - now))
     return xp.where(tick.target >= 0, value, 0.0)
