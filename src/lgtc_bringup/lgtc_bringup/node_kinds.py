@@ -121,9 +121,27 @@ RECORDER = NodeKind(
     ),
 )
 
+STAND_IN = NodeKind(
+    "stand_in",
+    per_drone=False,
+    publishes=_of_every(topics.SETPOINT, topics.VEHICLE),
+    subscribes=(topics.MISSION, *_of_every(topics.SETPOINT, topics.VEHICLE, topics.POSE)),
+    asks=_of_every(topics.LAND, topics.NOTIFY_SETPOINTS_STOP),
+)
+
 KINDS = {
     kind.kind: kind
-    for kind in (POLICY, RESOURCE_MONITOR, SAFETY_FILTER, VEHICLE, SIMULATOR, DEMAND_SERVER, SUPERVISOR, RECORDER)
+    for kind in (
+        POLICY,
+        RESOURCE_MONITOR,
+        SAFETY_FILTER,
+        VEHICLE,
+        SIMULATOR,
+        DEMAND_SERVER,
+        SUPERVISOR,
+        RECORDER,
+        STAND_IN,
+    )
 }
 
 

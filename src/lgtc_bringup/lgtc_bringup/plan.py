@@ -4,7 +4,8 @@ Who shares a process follows from what must survive what, and from the figures i
 
 - per drone two processes: ``mind-<drone>`` decides (policy, resource monitor), ``wings-<drone>`` keeps it in the air
   (safety filter, vehicle adapter). A dead mind never takes the wings along;
-- for the team one each: simulator, demand server, supervisor, recorder;
+- for the team one each: simulator, demand server, supervisor, recorder, and the stand-in, which is there already when
+  wings end in mid-flight;
 - a host carries at most 32 DDS participants per domain, beyond which peers silently miss each other. Where two
   processes per drone would exceed that, neighbouring minds share processes, and so do wings; a mind and wings never do.
 
@@ -31,6 +32,7 @@ from lgtc_bringup.node_kinds import (
     RESOURCE_MONITOR,
     SAFETY_FILTER,
     SIMULATOR,
+    STAND_IN,
     SUPERVISOR,
     VEHICLE,
     NodeKind,
@@ -48,7 +50,7 @@ BAG_DIR = "bag"
 
 PARTICIPANTS_PER_HOST = 32
 """Most DDS participants (processes) per domain and host that all find each other on localhost discovery."""
-PARTICIPANTS_KEPT_FREE = 4
+PARTICIPANTS_KEPT_FREE = 3
 """Of them for people: the live view, and `ros2` commands of an operator."""
 
 
@@ -198,7 +200,8 @@ def plan(
         if name not in KINDS:
             raise ConfigError("node parameters", name, "an unknown kind of node", f"one of {', '.join(KINDS)}")
     drones = team.names
-    before = [_team_process(kind) for kind in (RECORDER, SIMULATOR, DEMAND_SERVER) if record or kind is not RECORDER]
+    team_kinds = (RECORDER, SIMULATOR, DEMAND_SERVER, STAND_IN)
+    before = [_team_process(kind) for kind in team_kinds if record or kind is not RECORDER]
     after = [_team_process(SUPERVISOR)]  # last, as it is the one that starts the mission
     room = PARTICIPANTS_PER_HOST - PARTICIPANTS_KEPT_FREE - len(before) - len(after)
     size = max(1, math.ceil(len(drones) / (room // 2)))
@@ -235,6 +238,7 @@ _TEAM_PROCESSES: dict[str, tuple[OnFailure, str]] = {
     RECORDER.kind: (OnFailure.TELL, "a full disk or a slow one must not touch a drone"),
     SIMULATOR.kind: (OnFailure.STOP, "it stands for the drones themselves, and is the clock"),
     DEMAND_SERVER.kind: (OnFailure.LAND, "its book must outlive any drone's software"),
+    STAND_IN.kind: (OnFailure.LAND, "it takes over from wings that end, so it must not end with them"),
     SUPERVISOR.kind: (
         OnFailure.LAND,
         "its silence must mean that it is dead, not that another node beside it is slow",
@@ -260,7 +264,7 @@ def _drone_process(role: str, kinds: tuple[NodeKind, ...], drones: tuple[str, ..
         executable=_HOST[1],
         nodes=tuple(kind.node(drone) for kind, drone in placed),
         arguments=tuple(word for kind, drone in placed for word in ("--node", f"{kind.kind}:{drone}")),
-        on_failure=OnFailure.LAND,
+        on_failure=OnFailure.TELL if role == "wings" else OnFailure.LAND,  # the stand-in lands what they carried
         why=_DRONE_PROCESSES[role],
     )
 
@@ -281,4 +285,6 @@ def _parameters(kind: NodeKind, inputs: Inputs, backend: str, speed: float, comm
         values["ledger_file"] = str(inputs.run_dir / LEDGER_FILE)
     if kind is SIMULATOR:
         values["speed"] = speed
+    if kind is SUPERVISOR:
+        values["stand_in"] = True
     return values

@@ -13,7 +13,7 @@ import yaml
 from bringup_stand_ins import wait_until
 
 from lgtc_bringup import inputs
-from lgtc_bringup.node_kinds import POLICY, kind_of, resolved
+from lgtc_bringup.node_kinds import POLICY, STAND_IN, kind_of, resolved
 from lgtc_core import topics
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 
@@ -193,6 +193,8 @@ def table_of(name: str, team: tuple[str, ...]) -> tuple[Side, Side, Side, Side]:
     publishes, subscribes, serves, asks = [set(resolved(side, drone, team)) for side in sides]
     if kind is POLICY:  # the table says everybody's features, one of which is its own
         subscribes -= publishes - {topics.PRESENCE}
+    if kind is STAND_IN:  # it listens to poses only while it flies a drone
+        subscribes -= {topics.of_drone(other, topics.POSE) for other in team}
     return publishes, subscribes, serves, asks
 
 

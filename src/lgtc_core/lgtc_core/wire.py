@@ -338,10 +338,14 @@ def presence_from_wire(message: Any) -> Sighting:
     return Sighting(str(message.drone), stamp_from_wire(message), position_m)
 
 
-def setpoint_to_wire(setpoint: Setpoint, stamp_s: float) -> Wire:
-    """nav_msgs/Odometry: position and velocity reference, both in the world frame."""
+def setpoint_to_wire(setpoint: Setpoint, stamp_s: float, author: str = "") -> Wire:
+    """nav_msgs/Odometry: position and velocity reference, both in the world frame.
+
+    `author`, for which `child_frame_id` is free, tells a stand-in's setpoints from those of the drone's own adapter.
+    """
     return {
         "header": stamp_s,
+        "child_frame_id": author,
         "pose": {"pose": {"position": setpoint.position_m, "orientation": {"w": 1.0}}},
         "twist": {"twist": {"linear": setpoint.velocity_mps}},
     }

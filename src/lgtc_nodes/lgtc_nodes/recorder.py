@@ -69,9 +69,7 @@ class RecorderNode(SwarmNode[RecorderParams]):
 
     def _record(self, name: str) -> None:
         stream = STREAMS[name] if name in STREAMS else STREAMS[name.split("/", 2)[2]]
-        self.create_subscription(
-            stream.type, name, lambda raw: self._write(name, raw), for_recorder(stream), raw=True
-        )
+        self.create_subscription(stream.type, name, lambda raw: self._write(name, raw), for_recorder(stream), raw=True)
 
     def _write(self, name: str, raw: bytes) -> None:
         # Receive times are the wall's, also in simulation: from them come the latencies of the report.

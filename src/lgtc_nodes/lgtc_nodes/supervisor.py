@@ -34,6 +34,7 @@ class SupervisorParams(NodeParams):
     vehicle_lifetime_s: Annotated[
         float, Bounds(0.2, 60.0, "s"), "Silence of a vehicle after which it counts as lost"
     ] = 2.0
+    stand_in: Annotated[bool, "Whether a stand-in belongs to the team: then nobody takes off before it is up"] = False
     mission: MissionParams = field(default_factory=MissionParams)
 
 
@@ -121,7 +122,8 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
             up.discard("/demand_server")
         up -= {topics.of_drone(name, "policy") for name in self.team.names if name not in self._present}
         needed = {name: {topics.of_drone(name, kind) for kind in DRONE_KINDS} for name in self.team.names}
-        missing = {name: (nodes | {"/demand_server"}) - up for name, nodes in needed.items()}
+        of_all = {"/demand_server", "/stand_in"} if self.params.stand_in else {"/demand_server"}
+        missing = {name: (nodes | of_all) - up for name, nodes in needed.items()}
         return {name: nodes for name, nodes in missing.items() if nodes}
 
     def _happen(self, due: DueEvent) -> None:

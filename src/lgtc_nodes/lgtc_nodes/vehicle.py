@@ -111,6 +111,8 @@ class VehicleNode(SwarmNode[VehicleParams]):
             self._phase = order.phase
             self.get_logger().info(f"{order.phase.name} {order.reason}")
             self._report(now_s)
+        elif order.action is Action.NOTIFY_STOP:
+            self._report(now_s)  # the stand-in must know that the setpoints end on purpose
         if order.setpoint is not None:
             self._say_setpoint(wire.setpoint_to_wire(order.setpoint, now_s))
         elif order.action is Action.ARM:

@@ -71,6 +71,7 @@ class Swarm:
             "/recorder": {"run_dir": str(folder), "model_dir": str(model_dir)},
             "/demand_server": {},
             "/supervisor": {},
+            "/stand_in": {},
         }
         for drone in self.drones:
             own |= {f"/{drone}/{kind}": {} for kind in (*MINDS, *WINGS)}

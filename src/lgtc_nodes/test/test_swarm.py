@@ -14,6 +14,7 @@ from std_srvs.srv import Trigger as RosTrigger
 from lgtc_analysis.bag import read_flight
 from lgtc_core import topics, wire
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
+from lgtc_core.loop.stand_in import SIGNATURE
 from lgtc_core.mind.policy import Features
 from lgtc_interfaces.srv import Deliver as RosDeliver
 from lgtc_interfaces.srv import EditConsumer as RosEditConsumer
@@ -142,6 +143,33 @@ def test_when_the_supervisor_is_killed_the_drones_land_and_the_processes_end(swa
     assert set(codes.values()) == {0}, team.logs()
     assert flew_once(team), team.logs()
     assert max(team.heights_m.values()) < STANDING_M
+
+
+def test_when_the_wings_of_a_drone_are_killed_the_stand_in_holds_and_lands_it_and_the_others_fly_on(
+    swarm: Callable[..., Any],
+) -> None:
+    team = swarm(scenario={"duration_s": 60.0})
+    team.start("simulator", "demand_server", "stand_in", "wings", "minds", "supervisor")
+    team.wait_mission(MissionPhase.ACTIVE)
+    team.wait_phase(VehiclePhase.FLYING)
+    streamed: list[tuple[float, str]] = []
+    team.watch(topics.SETPOINT, lambda it: streamed.append((wire.stamp_from_wire(it), it.child_frame_id)), "cf1")
+    team.wait("setpoints are heard", lambda: len(streamed) > 20)
+    team.processes["wings-cf1"].kill()
+    team.wait("cf1 is down", lambda: team.phases["cf1"] is VehiclePhase.LANDED)
+    times_s = [time_s for time_s, _ in streamed]
+    taken_s = [time_s for time_s, author in streamed if author == SIGNATURE]
+    last_s = max(time_s for time_s, author in streamed if not author)
+    assert taken_s[0] - last_s <= 0.3
+    assert np.diff(times_s).max() <= 0.4, (times_s, streamed[-1], last_s)
+    assert team.heights_m["cf1"] < STANDING_M
+    assert team.missions[-1].phase is MissionPhase.ACTIVE
+    assert team.phases["cf2"] in IN_THE_AIR
+    assert team.call(RosTrigger, topics.MISSION_LAND, {}).success
+    codes = team.wait_ended()
+    assert codes.pop("wings-cf1") == -signal.SIGKILL
+    assert set(codes.values()) == {0}, team.logs()
+    assert team.phases_told("cf2")[-2:] == ["LANDING", "LANDED"]
 
 
 def test_a_wrong_configuration_ends_a_process_with_code_2_and_one_sentence(swarm: Callable[..., Any]) -> None:

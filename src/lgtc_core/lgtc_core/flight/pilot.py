@@ -6,7 +6,8 @@ with short cuts from every phase in the air to LANDING, and to FAILED where the 
 
 What lands a drone: the mission (LAND, ABORT, DONE), a silent supervisor, the battery's tier, an operator, a lost own
 pose, a safety filter that stays silent. What only makes it hold: a safe command that is late, a mission that is not
-ACTIVE. A drone that has landed never takes off again in this flight.
+ACTIVE. A drone that has landed never takes off again in this flight. A pilot that was itself silent for `stall_s`
+descends without another setpoint, as its stand-in (loop/stand_in.py) does at about the same time.
 
 Facts of the Crazyflie's firmware that decide the order of things: streamed setpoints outrank the high-level commander
 until `notify_setpoints_stop`, so landing is NOTIFY_STOP and then LAND; 0.5 s without a setpoint it levels out and
@@ -74,6 +75,9 @@ class PilotParams:
     command_timeout_s: Annotated[float, _TIME, "Age of the safe command at which the drone holds"] = 0.25
     command_lost_s: Annotated[float, _TIME, "Time without a fresh safe command after which the drone lands"] = 2.0
     pose_lost_s: Annotated[float, _TIME, "Time without a fresh pose after which the drone lands"] = 1.0
+    stall_s: Annotated[
+        float, _TIME, "A pilot that was itself silent for so long lands at once: its stand-in is about to, or has begun"
+    ] = 0.9
 
 
 class Order(NamedTuple):
@@ -101,6 +105,7 @@ class Pilot:
         self.reason = ""
         self._reference = Reference(params.leash_m)
         self._requested: str | None = None
+        self._at_once = False
         self._entered_s = 0.0
         self._last_s: float | None = None
         self._ordered: tuple[Action, float, float] | None = None  # action, when, height then
@@ -113,6 +118,28 @@ class Pilot:
     def land(self, reason: str) -> None:
         """An operator's order to land; carried out by the next `update`. On the ground: never take off."""
         self._requested = reason
+
+    def take_over(self, now_s: float, reference_m: Array | None, reason: str) -> None:
+        """Go on where another pilot stopped.
+
+        Args:
+            now_s: time [s].
+            reference_m: the position reference that it streamed last (3,), frame "world" [m]: held from now on. None:
+                it streamed none, as the firmware was taking off or landing: land.
+            reason: why, one sentence.
+        """
+        self._pose_seen_s = self._command_seen_s = now_s
+        if reference_m is None:
+            self._enter(now_s, VehiclePhase.TAKING_OFF, reason)
+            self._requested = reason
+        else:
+            self._reference.reset(reference_m)
+            self._enter(now_s, VehiclePhase.HOLDING, reason)
+
+    def descend(self, reason: str) -> None:
+        """Land where the drone is, at once; carried out by the next `update`. Nothing if it is down or sinking."""
+        if self.phase is not VehiclePhase.LANDING or self._placing_since_s is not None:
+            self._requested, self._at_once = reason, True
 
     def update(
         self,
@@ -133,6 +160,8 @@ class Pilot:
         """
         dt_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
         self._last_s = now_s
+        if dt_s >= self.params.stall_s and self.phase.airborne:
+            self.descend(f"its own pilot was silent for {dt_s:.1f} s")
         if position_m is not None:
             self._pose_seen_s = now_s
         fresh = command if self._is_fresh(now_s, command) else None
@@ -149,6 +178,8 @@ class Pilot:
         must_land = self._must_land(now_s, mission, tier, command)
         if must_land is not None:
             if self.phase is VehiclePhase.TAKING_OFF:
+                return self._begin_landing(now_s, must_land)
+            if self._at_once:
                 return self._begin_landing(now_s, must_land)
             self._enter(now_s, VehiclePhase.LANDING, must_land)
             self._placing_since_s = self._still_since_s = now_s
@@ -237,7 +268,7 @@ class Pilot:
     ) -> Order:
         """Follow the safe command until it stands still over a free place, then descend."""
         since_s = now_s if self._placing_since_s is None else self._placing_since_s
-        hasty = tier is Tier.CRITICAL or position_m is None or fresh is None
+        hasty = self._at_once or tier is Tier.CRITICAL or position_m is None or fresh is None
         if fresh is not None and np.hypot(fresh.velocity_mps[0], fresh.velocity_mps[1]) > self.params.place_speed_mps:
             self._still_since_s = now_s
         settled = now_s - self._still_since_s >= self.params.place_settle_s

@@ -12,7 +12,10 @@ from lgtc_core.flight.guard import GuardParams
 
 ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "safety.md").read_text(encoding="utf-8")
-FOLDERS = (ROOT / "src" / "lgtc_core" / "test" / "flight", ROOT / "src" / "lgtc_sim" / "test")
+FOLDERS = tuple(
+    ROOT / "src" / folder
+    for folder in ("lgtc_core/test/flight", "lgtc_sim/test", "lgtc_nodes/test", "lgtc_core/test/loop")
+)
 
 
 def test_every_test_that_the_page_names_exists() -> None:
