@@ -112,6 +112,7 @@ def _flight_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="embedded", help=f"{about['backend']} (%(default)s)")
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help=f"{about['speed']} (%(default)s)")
     parser.add_argument("--duration", type=float, metavar="S", help=about["duration_s"])
+    parser.add_argument("--vehicle", metavar="MODEL", help=about["vehicle"])
     parser.add_argument("--run-dir", metavar="DIR", help=about["run_dir"])
 
 
@@ -125,6 +126,7 @@ def _choice(arguments: argparse.Namespace) -> Choice:
         speed=arguments.speed,
         record=not getattr(arguments, "no_record", False),
         duration_s=arguments.duration,
+        vehicle=arguments.vehicle,
         command=shlex.join(["lgtc", *sys.argv[1:]]),
     )
 

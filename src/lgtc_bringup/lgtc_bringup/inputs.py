@@ -15,7 +15,7 @@ from lgtc_bringup.plan import BACKENDS, BAG_DIR, Inputs, Plan, plan
 from lgtc_core import schema
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.fleet import load_fleet
-from lgtc_core.fleet.scenario import build_scenario, load_scenario
+from lgtc_core.fleet.scenario import VehicleModel, build_scenario, load_scenario
 from lgtc_core.fleet.team import Team, check_model, resolve
 from lgtc_core.mind.card import CARD_FILE, ModelCard, load_card
 
@@ -36,6 +36,10 @@ class Choice:
     record: Annotated[bool, "whether to record a bag; without one there is no report"] = True
     run_dir: Annotated[str | None, "folder for bag, report and logs; default: runs/<date>-<scenario>"] = None
     duration_s: Annotated[float | None, "fly this long instead of as the scenario says [s]"] = None
+    vehicle: Annotated[
+        str | None,
+        f"how simulated drones move, instead of as the files say: {', '.join(m.value for m in VehicleModel)}",
+    ] = None
     command: Annotated[str, "what the user typed, for the record"] = ""
 
 
@@ -148,8 +152,12 @@ def prepare(choice: Choice) -> tuple[Plan, Team, ModelCard]:
     if (run_dir / BAG_DIR).exists():
         raise ConfigError("run folder", "", f"{run_dir}, which holds a flight already", "a new or empty folder")
     scenario, files = load_scenario(scenario_file), {}
-    if choice.duration_s is not None:
-        data = _with_duration(schema.load_yaml(scenario_file), choice.duration_s)
+    if choice.duration_s is not None or choice.vehicle is not None:
+        data = schema.load_yaml(scenario_file)
+        if choice.duration_s is not None:
+            data = _with_duration(data, choice.duration_s)
+        if choice.vehicle is not None:
+            data = {**data, "vehicle": choice.vehicle}
         scenario = build_scenario(data, str(scenario_file))
         scenario_file = run_dir / scenario_file.name
         files = {scenario_file: yaml.safe_dump(data, sort_keys=False)}

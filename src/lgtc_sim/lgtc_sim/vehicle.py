@@ -1,38 +1,41 @@
-"""Kinematic vehicles that obey and disobey as a Crazyflie's firmware does. No dynamics but a first-order lag.
+"""N simulated vehicles that obey and disobey as a Crazyflie's firmware does, whatever body they have.
 
-    dv/dt = (v_set + k (p_set - p) - v) / tau,      dp/dt = v             tau = 0: the paper's single integrator
-
-What the firmware does, and these do as well (crazyflie-firmware, commander and supervisor, 2024.10):
+What the firmware does, and these do as well (crazyflie-firmware 2024.10 and later: commander.c, supervisor.c,
+pm_stm32f4.c):
+- motors run only when armed;
 - streamed setpoints outrank the high-level commands takeoff and land until `notify_setpoints_stop`;
 - 0.5 s after the last streamed setpoint the vehicle levels out: it keeps its height and drifts on, braked by drag only;
 - 2.0 s after it the motors are cut and the vehicle is locked: it falls, and needs a person;
-- below 3.0 V for 5 s it shuts down.
+- below 3.0 V for 5 s it shuts down;
+- tilted by more than 60 degrees for a second, or upside down, it has tumbled: motors cut and locked.
 Collisions are not simulated: they are found in the recorded positions.
+
+Bodies (`VehicleModel` of the fleet or the scenario): `kinematic` and `second_order` (body.py), `crazyflie`
+(crazyflie.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lgtc_core.errors import InputError
+from lgtc_core.errors import ConfigError, InputError
+from lgtc_core.fleet.scenario import VehicleModel
 from lgtc_core.flight.airframe import Airframe
 from lgtc_core.flight.battery import BatteryParams, CellModel
 from lgtc_core.flight.checks import finite_vector
 from lgtc_core.schema import Bounds
-
-Array = npt.NDArray[np.float64]
+from lgtc_sim.body import Array, Body, Control, Drive, Flags, PointMasses, compiled
+from lgtc_sim.crazyflie import AIRFRAMES, Crazyflies
 
 LEVEL_OUT_S = 0.5
 CUT_OFF_S = 2.0
 SHUTDOWN_V = 3.0
 SHUTDOWN_S = 5.0
-GRAVITY_MPS2 = 9.81
 BATTERY_STEP_S = 0.1
 """The cell changes slowly: it is stepped this often, not at every step of the motion."""
 
@@ -42,14 +45,30 @@ class VehicleParams:
     """How simulated vehicles move."""
 
     velocity_lag_s: Annotated[
-        float, Bounds(0.0, 2.0, "s"), "Time constant tau with which a velocity is followed; 0: at once"
-    ] = 0.0
+        float, Bounds(0.0, 2.0, "s"), "second_order: time constant tau with which a velocity is followed"
+    ] = 0.2
     position_gain_per_s: Annotated[
-        float, Bounds(0.0, 20.0, "1/s"), "k: how fast a deviation from the position reference is corrected"
+        float,
+        Bounds(0.0, 20.0, "1/s"),
+        "kinematic, second_order: k, how fast a deviation from the position reference is corrected",
     ] = 2.0
     drift_s: Annotated[
-        float, Bounds(0.0, 60.0, "s"), "Time constant with which drag brakes a vehicle that has levelled out"
+        float,
+        Bounds(0.0, 60.0, "s"),
+        "kinematic, second_order: time constant with which drag brakes a vehicle that has levelled out",
     ] = 1.0
+    airframe: Annotated[str, "crazyflie: identified airframe, by its name in drone-models"] = "cf2x_L250"
+    estimate_sd_m: Annotated[
+        float, Bounds(0.0, 0.1, "m"), "crazyflie: noise of the position that its own controller sees, per axis"
+    ] = 0.001
+    estimate_sd_mps: Annotated[
+        float, Bounds(0.0, 1.0, "m/s"), "crazyflie: noise of the velocity that its own controller sees, per axis"
+    ] = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse an airframe that nobody has identified."""
+        if self.airframe not in AIRFRAMES:
+            raise ConfigError("", "airframe", repr(self.airframe), f"one of {', '.join(AIRFRAMES)}")
 
 
 class Ack(NamedTuple):
@@ -57,19 +76,6 @@ class Ack(NamedTuple):
 
     accepted: bool
     message: str
-
-
-class Control(IntEnum):
-    """What moves a vehicle."""
-
-    OFF = 0
-    """Nothing: motors off. In the air it falls."""
-    CLIMB = 1
-    """High-level commander: to the height of the take-off, then hovering."""
-    DESCEND = 2
-    """High-level commander: to the ground, then motors off."""
-    STREAM = 3
-    """Streamed setpoints."""
 
 
 class Vehicles:
@@ -81,6 +87,8 @@ class Vehicles:
         airframes: their limits.
         batteries: their cells, full at the start.
         params: how they move.
+        model: which body they have.
+        seed: of the noise that a crazyflie's own controller sees.
     """
 
     def __init__(
@@ -90,28 +98,38 @@ class Vehicles:
         airframes: Sequence[Airframe],
         batteries: Sequence[BatteryParams],
         params: VehicleParams | None = None,
+        model: VehicleModel = VehicleModel.KINEMATIC,
+        seed: int = 0,
     ) -> None:
         self.names, self.params = tuple(names), params or VehicleParams()
         self._index = {name: i for i, name in enumerate(self.names)}
         n = len(self.names)
-        self.position_m: Array = np.array(start_m, dtype=np.float64).reshape(n, 3)
-        """True positions (N, 3), frame "world" [m]."""
-        self.velocity_mps: Array = np.zeros((n, 3))
-        """True velocities (N, 3), frame "world" [m/s]."""
-        self.control = np.full(n, Control.OFF)
-        """What moves each vehicle (N,)."""
+        self.model = model
+        position_m: Array = np.array(start_m, dtype=np.float64).reshape(n, 3)
+        self._drive = Drive.idle(position_m)
+        self._body = _body(model, position_m, airframes, self.params, seed)
+        self.control = self._drive.control
+        """What moves each vehicle (N,), values of `Control`."""
         self.armed = np.zeros(n, dtype=bool)
         self.locked = np.zeros(n, dtype=bool)
         """Motors cut for good (N,): the firmware needs a restart."""
-        self._speed_mps = np.array([airframe.max_speed_mps for airframe in airframes])
-        self._climb_mps = np.array([airframe.climb_speed_mps for airframe in airframes])
         self._cells = [CellModel(battery) for battery in batteries]
-        self._power_w = np.array([(battery.idle_power_w, battery.hover_power_w) for battery in batteries])
-        self._target_m = self.position_m.copy()
-        self._feedforward_mps = np.zeros((n, 3))
+        self._idle_w = np.array([battery.idle_power_w for battery in batteries])
+        self._hover_w = np.array([battery.hover_power_w for battery in batteries])
         self._streamed_s = np.full(n, -np.inf)
         self._low_s = np.zeros(n)
+        self._voltage_v = self.voltage_v
         self._battery_due_s = 0.0
+
+    @property
+    def position_m(self) -> Array:
+        """True positions (N, 3), frame "world" [m]; changed in place by every step."""
+        return self._body.position_m
+
+    @property
+    def velocity_mps(self) -> Array:
+        """True velocities (N, 3), frame "world" [m/s]; changed in place by every step."""
+        return self._body.velocity_mps
 
     @property
     def charge(self) -> Array:
@@ -149,8 +167,7 @@ class Vehicles:
             return Ack(False, refusal)
         if self.control[i] == Control.STREAM:
             return Ack(True, "without effect: streamed setpoints outrank it")
-        self.control[i] = Control.CLIMB
-        self._target_m[i] = [*self.position_m[i, :2], height_m]
+        self._command(i, Control.CLIMB, height_m)
         return Ack(True, "taking off")
 
     def land(self, name: str) -> Ack:
@@ -160,16 +177,14 @@ class Vehicles:
             return Ack(True, "without effect: streamed setpoints outrank it")
         if self.control[i] == Control.OFF:
             return Ack(False, self._refusal(i) or "the motors are off")
-        self.control[i] = Control.DESCEND
-        self._target_m[i] = [*self.position_m[i, :2], 0.0]
+        self._command(i, Control.DESCEND, 0.0)
         return Ack(True, "landing")
 
     def notify_setpoints_stop(self, name: str) -> Ack:
         """Streamed setpoints no longer outrank the high-level commander, which hovers where it is."""
         i = self._of(name)
         if self.control[i] == Control.STREAM:
-            self.control[i] = Control.CLIMB
-            self._target_m[i] = self.position_m[i]
+            self._command(i, Control.CLIMB, float(self.position_m[i, 2]))
         return Ack(True, "high-level commands count again")
 
     def setpoint(self, name: str, now_s: float, position_m: npt.ArrayLike, velocity_mps: npt.ArrayLike) -> Ack:
@@ -186,8 +201,27 @@ class Vehicles:
             return Ack(False, refusal)
         self.control[i] = Control.STREAM
         self._streamed_s[i] = now_s
-        self._target_m[i], self._feedforward_mps[i] = target_m, feedforward_mps
+        self._drive.target_m[i], self._drive.feedforward_mps[i] = target_m, feedforward_mps
         return Ack(True, "")
+
+    def setpoints(self, which: npt.NDArray[np.int64], now_s: float, position_m: Array, velocity_mps: Array) -> Flags:
+        """Setpoints of several vehicles at once, which must be finite: `setpoint` without its checks and words.
+
+        Args:
+            which: indices of k vehicles.
+            now_s: time [s].
+            position_m: (k, 3), frame "world" [m].
+            velocity_mps: (k, 3), frame "world" [m/s].
+
+        Returns:
+            Which were accepted (k,).
+        """
+        accepted: Flags = self.armed[which] & ~self.locked[which]
+        taken = which if accepted.all() else which[accepted]
+        self.control[taken], self._streamed_s[taken] = Control.STREAM, now_s
+        self._drive.target_m[taken] = position_m if taken is which else position_m[accepted]
+        self._drive.feedforward_mps[taken] = velocity_mps if taken is which else velocity_mps[accepted]
+        return accepted
 
     def emergency(self) -> None:
         """Cut all motors, everywhere, at once, and lock."""
@@ -195,56 +229,35 @@ class Vehicles:
 
     def step(self, now_s: float, dt_s: float) -> None:
         """Move by `dt_s`; `now_s` is the time at the end of the step [s]."""
-        silent_s = now_s - self._streamed_s
-        streamed = self.control == Control.STREAM
-        self._cut(streamed & (silent_s > CUT_OFF_S))
-        self._move(dt_s, levelled=streamed & (silent_s > LEVEL_OUT_S))
+        if _watch(self.control, self._streamed_s, self._drive.levelled, self._body.tumbled, now_s):
+            late = (self.control == Control.STREAM) & (now_s - self._streamed_s > CUT_OFF_S)
+            self._cut(late | (self._body.tumbled & (self.control != Control.OFF)))
+        self._body.step(self._drive, self._voltage_v, dt_s)
+        self._drive.elapsed_s[:] += dt_s
         self._battery_due_s += dt_s
         if self._battery_due_s >= BATTERY_STEP_S - 1e-9:
             self._discharge(self._battery_due_s)
             self._battery_due_s = 0.0
 
-    def _move(self, dt_s: float, levelled: npt.NDArray[np.bool_]) -> None:
-        control = self.control
-        wanted_mps = self._wanted_mps(dt_s)
-        weight = _weight(dt_s, self.params.velocity_lag_s)
-        velocity_mps = self.velocity_mps + weight * (wanted_mps - self.velocity_mps)
-        drifting_mps = self.velocity_mps * (1.0 - _weight(dt_s, self.params.drift_s))
-        drifting_mps[:, 2] = 0.0
-        velocity_mps = np.where(levelled[:, None], drifting_mps, velocity_mps)
-        off = control == Control.OFF
-        falling_mps = self.velocity_mps - [0.0, 0.0, GRAVITY_MPS2 * dt_s]
-        velocity_mps = np.where(off[:, None], falling_mps, velocity_mps)
-        self.position_m = self.position_m + dt_s * velocity_mps
-        down = self.position_m[:, 2] <= 0.0
-        self.position_m[down, 2] = 0.0
-        velocity_mps[down, 2] = np.maximum(velocity_mps[down, 2], 0.0)
-        velocity_mps[down & off] = 0.0
-        landed = down & (control == Control.DESCEND)
-        self.control[landed] = Control.OFF
-        velocity_mps[landed] = 0.0
-        self.velocity_mps = velocity_mps
-
-    def _wanted_mps(self, dt_s: float) -> Array:
-        """The velocity that each controller asks for (N, 3), within the airframe's limits."""
-        to_target_m = self._target_m - self.position_m
-        streamed_mps = self._feedforward_mps + self.params.position_gain_per_s * to_target_m
-        direct_mps = to_target_m / dt_s  # the high-level commander arrives, and stays
-        wanted_mps = np.where((self.control == Control.STREAM)[:, None], streamed_mps, direct_mps)
-        horizontal_mps = np.linalg.norm(wanted_mps[:, :2], axis=1)
-        wanted_mps[:, :2] *= np.minimum(1.0, self._speed_mps / np.maximum(horizontal_mps, 1e-12))[:, None]
-        wanted_mps[:, 2] = np.clip(wanted_mps[:, 2], -self._climb_mps, self._climb_mps)
-        return wanted_mps
+    def _command(self, i: int, control: Control, height_m: float) -> None:
+        """A high-level command: straight up or down from where the vehicle is."""
+        drive = self._drive
+        drive.control[i], drive.elapsed_s[i] = control, 0.0
+        drive.origin_m[i] = drive.target_m[i] = self.position_m[i]
+        drive.target_m[i, 2] = height_m
 
     def _discharge(self, dt_s: float) -> None:
-        for i, (cell, power_w) in enumerate(zip(self._cells, self._drawn_w(), strict=True)):
+        drawn_w = self._drawn_w()
+        for cell, power_w in zip(self._cells, drawn_w, strict=True):
             cell.step(dt_s, power_w)
-            low = self.control[i] != Control.OFF and cell.voltage_v(power_w) < SHUTDOWN_V
-            self._low_s[i] = self._low_s[i] + dt_s if low else 0.0
-        self._cut(self._low_s > SHUTDOWN_S)
+        self._voltage_v = self.voltage_v
+        low = (self.control != Control.OFF) & (self._voltage_v < SHUTDOWN_V)
+        self._low_s = np.where(low, self._low_s + dt_s, 0.0)
+        if low.any():
+            self._cut(self._low_s > SHUTDOWN_S)
 
     def _drawn_w(self) -> list[float]:
-        drawn_w: list[float] = np.where(self.control == Control.OFF, self._power_w[:, 0], self._power_w[:, 1]).tolist()
+        drawn_w: list[float] = (self._idle_w + (self._hover_w - self._idle_w) * self._body.load).tolist()
         return drawn_w
 
     def _cut(self, which: npt.NDArray[np.bool_]) -> None:
@@ -264,6 +277,37 @@ class Vehicles:
         return self._index[name]
 
 
-def _weight(dt_s: float, time_constant_s: float) -> float:
-    """Share of a deviation that is gone after `dt_s`."""
-    return 1.0 if time_constant_s == 0.0 else float(-np.expm1(-dt_s / time_constant_s))
+def _body(
+    model: VehicleModel, position_m: Array, airframes: Sequence[Airframe], params: VehicleParams, seed: int
+) -> Body:
+    """N bodies of a model."""
+    climb_mps = np.array([airframe.climb_speed_mps for airframe in airframes])
+    if model is VehicleModel.CRAZYFLIE:
+        noise = params.estimate_sd_m, params.estimate_sd_mps, seed
+        return Crazyflies(position_m, climb_mps, AIRFRAMES[params.airframe], *noise)
+    kinematic = model is VehicleModel.KINEMATIC
+    limits_mps2 = [np.inf if kinematic else airframe.max_acceleration_mps2 for airframe in airframes]
+    return PointMasses(
+        position_m,
+        np.array([airframe.max_speed_mps for airframe in airframes]),
+        climb_mps,
+        np.array(limits_mps2),
+        0.0 if kinematic else params.velocity_lag_s,
+        params.position_gain_per_s,
+        params.drift_s,
+    )
+
+
+_STREAM = int(Control.STREAM)
+
+
+@compiled
+def _watch(control: npt.NDArray[np.int64], streamed_s: Array, levelled: Flags, tumbled: Flags, now_s: float) -> bool:
+    """Which vehicles level out, to `levelled`; whether the motors of any must be cut."""
+    cut = False
+    for i in range(len(control)):
+        silent_s = now_s - streamed_s[i]
+        streams = control[i] == _STREAM
+        levelled[i] = streams and silent_s > LEVEL_OUT_S
+        cut |= (streams and silent_s > CUT_OFF_S) or tumbled[i]
+    return cut

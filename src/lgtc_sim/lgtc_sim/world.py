@@ -20,6 +20,7 @@ from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.team import Team
 from lgtc_core.schema import Bounds
 from lgtc_core.wire import BatteryReading, Pose
+from lgtc_sim.crazyflie import CONTROL_S
 from lgtc_sim.vehicle import VehicleParams, Vehicles
 
 _PERIOD = Bounds(0.001, 10.0, "s")
@@ -33,7 +34,7 @@ _SD = Bounds(0.0, 0.1, "m")
 class WorldParams:
     """How the world is stepped and seen."""
 
-    dt_s: Annotated[float, Bounds(0.001, 0.02, "s"), "Time step; also the period of /clock"] = 0.01
+    dt_s: Annotated[float, Bounds(0.002, 0.02, "s"), "Time step; also the period of /clock"] = 0.01
     pose_period_s: Annotated[float, _PERIOD, "Time between two poses of a drone"] = 0.02
     battery_period_s: Annotated[float, _PERIOD, "Time between two battery readings of a drone"] = 0.2
     placement_sd_m: Annotated[float, _SD, "Standard deviation of a start place, per axis"] = 0.01
@@ -46,6 +47,10 @@ class WorldParams:
             period_s: float = getattr(self, name)
             if abs(period_s / self.dt_s - round(period_s / self.dt_s)) > 1e-6:
                 raise ConfigError("", name, f"{period_s:g} s", f"a multiple of dt_s ({self.dt_s:g} s)")
+        if abs(self.dt_s / CONTROL_S - round(self.dt_s / CONTROL_S)) > 1e-6:
+            raise ConfigError(
+                "", "dt_s", f"{self.dt_s:g} s", f"a multiple of a Crazyflie's control period ({CONTROL_S:g} s)"
+            )
 
 
 class World:
@@ -63,7 +68,13 @@ class World:
         start_m = np.array([(*drone.start_m, 0.0) for drone in team.drones])
         start_m[:, :2] += self._random.normal(0.0, self.params.placement_sd_m, (len(team.drones), 2))
         self.vehicles = Vehicles(
-            team.names, start_m, team.drones, [drone.battery for drone in team.drones], self.params.vehicle
+            team.names,
+            start_m,
+            team.drones,
+            [drone.battery for drone in team.drones],
+            self.params.vehicle,
+            team.vehicle,
+            seed=team.seed if seed is None else seed,
         )
         for drone in team.drones:
             if drone.battery_kind is not None:

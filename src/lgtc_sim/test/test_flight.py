@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from lgtc_core.fleet.scenario import VehicleModel
 from lgtc_core.fleet.team import Team, load_team
 from lgtc_core.flight.battery import BatteryMonitor
 from lgtc_core.flight.guard import Guard, GuardParams
 from lgtc_core.flight.mission import Mission, MissionParams, Request
 from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
 from lgtc_core.flight.pilot import Action, Pilot, PilotParams
-from lgtc_sim.vehicle import Control, VehicleParams, Vehicles
+from lgtc_sim.body import Control
+from lgtc_sim.vehicle import VehicleParams, Vehicles
 
 Array = npt.NDArray[np.float64]
 CONFIG = Path(__file__).parents[3] / "config"
@@ -32,10 +34,12 @@ class Flight:
         self.rng = np.random.default_rng(seed)
         start_m = [(*drone.start_m, 0.0) for drone in team.drones]
         batteries = [drone.battery for drone in team.drones]
-        self.vehicles = Vehicles(team.names, start_m, team.drones, batteries, VehicleParams(velocity_lag_s=lag_s))
-        params = GuardParams(velocity_lag_s=lag_s)
+        model = VehicleModel.SECOND_ORDER if lag_s else VehicleModel.KINEMATIC
+        params = VehicleParams(velocity_lag_s=lag_s)
+        self.vehicles = Vehicles(team.names, start_m, team.drones, batteries, params, model)
+        guard = GuardParams(velocity_lag_s=lag_s)
         others = {drone.name: drone for drone in team.drones}
-        self.guards = [Guard(drone.name, drone, team.arena, params, others) for drone in team.drones]
+        self.guards = [Guard(drone.name, drone, team.arena, guard, others) for drone in team.drones]
         self.pilots = [Pilot(team.arena, PilotParams()) for _ in team.drones]
         self.monitors = [BatteryMonitor(drone.battery) for drone in team.drones]
         self.mission = Mission(team, MissionParams())

@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 from lgtc_core import schema
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.names import EXPECTED, RESERVED, is_name
+from lgtc_core.fleet.scenario import VehicleModel
 from lgtc_core.flight.battery import BatteryParams
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
@@ -81,6 +82,7 @@ class FleetFile:
     ] = None
     name_prefix: Annotated[str, "Generated drones are called by this and a number"] = "cf"
     spacing_m: Annotated[float, Bounds(0.1, 100.0, "m"), "Distance between generated start places"] = 0.6
+    vehicle: Annotated[VehicleModel, "How simulated drones move"] = VehicleModel.KINEMATIC
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,17 @@ class Depletion(Enum):
         return rules.INSTANTANEOUS if self is Depletion.INSTANTANEOUS else rules.ZERO_DEPLETION
 
 
+class VehicleModel(Enum):
+    """How simulated drones move."""
+
+    KINEMATIC = "kinematic"
+    """Velocities are followed at once: the paper's single integrator."""
+    SECOND_ORDER = "second_order"
+    """With a lag and a limit to acceleration."""
+    CRAZYFLIE = "crazyflie"
+    """A rigid body with four rotors under the firmware's controller."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemandEntry:
     """Demand for one resource kind."""
@@ -129,6 +140,7 @@ class ScenarioFile:
         " duration",
     ] = None
     seed: Annotated[int, Bounds(0, 2**31 - 1), "Seed of everything random in simulation"] = 0
+    vehicle: Annotated[VehicleModel | None, "How simulated drones move; null: as the fleet file says"] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from lgtc_core.fleet.scenario import (
     EventEntry,
     Scenario,
     SupplyChangeEntry,
+    VehicleModel,
     load_scenario,
 )
 from lgtc_core.mind.card import ModelCard, check_fits
@@ -107,6 +108,7 @@ class Team:
         float | None, Bounds(0.1, 1e6, "s"), "Land earlier, after all demand was met for this long and no event is left"
     ]
     seed: Annotated[int, Bounds(0, 2**31 - 1), "Seed of everything random in simulation"]
+    vehicle: Annotated[VehicleModel, "How simulated drones move"] = VehicleModel.KINEMATIC
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -196,6 +198,7 @@ def resolve(fleet: Fleet, scenario: Scenario, count: int | None = None) -> Team:
         duration_s=scenario.file.duration_s,
         settle_s=scenario.file.settle_s,
         seed=scenario.file.seed,
+        vehicle=scenario.file.vehicle or fleet.file.vehicle,
     )
 
 
