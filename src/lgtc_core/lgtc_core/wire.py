@@ -73,6 +73,7 @@ class Resources(NamedTuple):
     time_left_s: float  # NaN: unknown
     tier: Tier
     reason: str
+    may_take_off: bool = True
 
 
 class VehicleReport(NamedTuple):
@@ -215,6 +216,7 @@ def safety_to_wire(command: SafeCommand) -> Wire:
         "solve_time_s": command.solve_time_s,
         "neighbours": command.neighbours,
         "neighbour_age_max_s": command.neighbour_age_max_s,
+        "clear_above": command.clear_above,
     }
 
 
@@ -235,6 +237,7 @@ def safety_from_wire(message: Any, velocity: Velocity) -> SafeCommand:
         solve_time_s=float(message.solve_time_s),
         neighbours=int(message.neighbours),
         neighbour_age_max_s=float(message.neighbour_age_max_s),
+        clear_above=bool(message.clear_above),
     )
 
 
@@ -251,6 +254,7 @@ def resources_to_wire(resources: Resources) -> Wire:
         "time_left_s": resources.time_left_s,
         "tier": resources.tier,
         "reason": resources.reason,
+        "may_take_off": resources.may_take_off,
     }
 
 
@@ -274,6 +278,7 @@ def resources_from_wire(message: Any) -> Resources:
         time_left_s=float(message.time_left_s),
         tier=_member(Tier, message.tier, "resources.tier"),
         reason=str(message.reason),
+        may_take_off=bool(message.may_take_off),
     )
 
 
@@ -395,6 +400,7 @@ def consumer_to_wire(consumer: ConsumerView) -> Wire:
         "remaining": consumer.remaining,
         "depletion": consumer.depletion,
         "servers": consumer.servers,
+        "leaving": consumer.leaving,
     }
 
 
@@ -420,6 +426,7 @@ def consumer_from_wire(message: Any, kinds: int) -> ConsumerView:
         remaining=_finite(remaining, f"{what}: remaining", "in units of the kinds"),
         depletion=depletion,
         servers=tuple(map(str, message.servers)),
+        leaving=tuple(map(str, message.leaving)),
     )
 
 

@@ -42,7 +42,7 @@ class PolicyNode(SwarmNode[PolicyParams]):
         /mission (MissionState): it decides only while ACTIVE.
 
     Publishes:
-        velocity_nominal (TwistStamped): where to fly; the stamp is that of the pose that was used.
+        velocity_nominal (TwistStamped): where to fly; the stamp is that of the pose that was used. 0 while handing over.
         features (AgentFeatures): to the neighbours.
         policy_state (PolicyState): what was decided and why, for the recorder.
         /presence (Presence): "I am here"; also the sign that this node is up.
@@ -76,6 +76,8 @@ class PolicyNode(SwarmNode[PolicyParams]):
     def _tick(self, now_s: float) -> None:
         decision = self.decider.tick(now_s)
         if decision is None:
+            if self.decider.stays:
+                self._say_velocity(wire.velocity_to_wire(wire.Velocity(self.decider.pose_stamp_s, np.zeros(3))))
             return
         pose_stamp_s = self.decider.pose_stamp_s
         self._say_velocity(wire.velocity_to_wire(wire.Velocity(pose_stamp_s, np.append(decision.velocity_mps, 0.0))))

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lgtc_core import topics, wire
+from lgtc_core.demand.view import DemandView
 from lgtc_core.flight.guard import Guard, GuardParams
-from lgtc_core.flight.phases import VehiclePhase
+from lgtc_core.flight.landing import NO_DISCS_M
+from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.near import NearSubscriptions
@@ -33,7 +35,8 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         /<other>/pose (PoseStamped): of near team-mates only.
         /presence (Presence): who is near.
         vehicle (VehicleStatus): while LANDING, the command leads to a free place instead of where the policy wants.
-        /mission (MissionState): heartbeat only.
+        /demand (Demand): where the discs are, in which it does not land while others fly on.
+        /mission (MissionState): whether others fly on.
 
     Publishes:
         velocity_safe (TwistStamped): stamped with the pose that it answers.
@@ -47,12 +50,14 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self.neighbourhood = Neighbourhood(drone, self.team.arena.radius_m, self.params.neighbourhood)
         self._period_s = 1.0 / self.params.guard.rate_hz
         self._commanded_s: float | None = None
+        self._active = False
         self._say_velocity = self.speak(topics.VELOCITY_SAFE)
         self._say_safety = self.speak(topics.SAFETY)
         self.hear(topics.POSE, wire.pose_from_wire, self._pose)
         self.hear(topics.VELOCITY_NOMINAL, wire.velocity_from_wire, lambda nominal: self.guard.nominal(*nominal))
         self.hear(topics.PRESENCE, wire.presence_from_wire, self._sighted)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self._vehicle)
+        self.hear(topics.DEMAND, wire.demand_from_wire, self._demand)
         self._near = NearSubscriptions(self, topics.POSE, _sighting_of, self._neighbour)
         self.every(self._period_s, self._watch)
 
@@ -68,6 +73,13 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
 
     def _vehicle(self, report: wire.VehicleReport) -> None:
         self.guard.landing = report.phase is VehiclePhase.LANDING
+
+    def on_mission(self, report: wire.MissionReport) -> None:
+        """Nobody serves any more once all land."""
+        self._active = report.phase is MissionPhase.ACTIVE
+
+    def _demand(self, view: DemandView) -> None:
+        self.guard.discs_m = view.discs_m if self._active else NO_DISCS_M
 
     def _sighted(self, sighting: Sighting) -> None:
         self.neighbourhood.sighted(sighting)

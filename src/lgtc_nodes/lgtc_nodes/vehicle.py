@@ -50,7 +50,7 @@ class VehicleNode(SwarmNode[VehicleParams]):
 
     def __init__(self, drone: str, lifeline: Lifeline) -> None:
         super().__init__("vehicle", drone, VehicleParams, lifeline)
-        self.flyer = Flyer(self.team.arena, self.params.flyer)
+        self.flyer = Flyer(self.team.arena, self.params.flyer, self.team.rejoin)
         self._period_s = 1.0 / self.params.flyer.pilot.rate_hz
         self._velocity: wire.Velocity | None = None
         self._ticked_s = 0.0

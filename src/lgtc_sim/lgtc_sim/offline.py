@@ -28,6 +28,7 @@ from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ContractError
 from lgtc_core.fleet.team import Team, check_model
 from lgtc_core.flight.guard import Guard, GuardParams
+from lgtc_core.flight.landing import NO_DISCS_M
 from lgtc_core.flight.mission import DueEvent, Mission, MissionParams
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_core.flight.pilot import Action, Order
@@ -157,7 +158,7 @@ class _Loop:
             Decider(Mind(model, team.arena, name, spec.max_speed_mps)),
             Carrier(spec, team.kinds, session="offline", reported=True),
             Guard(name, spec, team.arena, GuardParams(), others),
-            Flyer(team.arena),
+            Flyer(team.arena, rejoins=team.rejoin),
         )
 
     def _step(self) -> None:
@@ -230,6 +231,7 @@ class _Loop:
         self.share_met = self.view.share_met
         self._say(topics.DEMAND, partial(wire.demand_to_wire, stamp_s=now_s), self.view)
         vehicles: dict[str, VehiclePhase | None] = {}
+        discs_m = self.view.discs_m if self.mission.phase is MissionPhase.ACTIVE else NO_DISCS_M
         for drone in self.drones.values():
             drone.carrier.demand(self.view)
             drone.decider.demand(self.view)
@@ -237,6 +239,7 @@ class _Loop:
             drone.carrier.vehicle(report)
             drone.decider.vehicle(report)
             drone.guard.landing = report.phase is VehiclePhase.LANDING
+            drone.guard.discs_m = discs_m
             vehicles[drone.name] = report.phase if drone.flyer.airborne or drone.flyer.ready(now_s) else None
             self._say(topics.VEHICLE, wire.vehicle_to_wire, report, drone.name)
         self._announce(now_s, vehicles)
@@ -284,13 +287,16 @@ class _Loop:
         said = []
         for drone in self.drones.values():
             decision = drone.decider.tick(now_s)
-            if decision is None:
+            if decision is None and not drone.decider.stays:
                 continue
             stamp_s = drone.decider.pose_stamp_s
-            nominal = wire.Velocity(stamp_s, np.append(decision.velocity_mps, 0.0))
+            velocity_mps = np.zeros(2) if decision is None else decision.velocity_mps
+            nominal = wire.Velocity(stamp_s, np.append(velocity_mps, 0.0))
             drone.guard.nominal(*nominal)
-            said.append(decision.features)
             self._say(topics.VELOCITY_NOMINAL, wire.velocity_to_wire, nominal, drone.name)
+            if decision is None:
+                continue
+            said.append(decision.features)
             self._say(topics.FEATURES, wire.features_to_wire, decision.features, drone.name)
             recorded = decision._replace(step_time_s=0.0)  # the one figure that differs from run to run
             to_wire = partial(wire.decision_to_wire, pose_stamp_s=stamp_s)

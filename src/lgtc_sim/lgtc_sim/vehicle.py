@@ -8,6 +8,7 @@ pm_stm32f4.c):
 - 2.0 s after it the motors are cut and the vehicle is locked: it falls, and needs a person;
 - below 3.0 V for 5 s it shuts down;
 - tilted by more than 60 degrees for a second, or upside down, it has tumbled: motors cut and locked.
+Where a battery has a charger (`charge_current_a`), the cell is charged while its vehicle stands with its motors off.
 Collisions are not simulated: they are found in the recorded positions.
 
 Bodies (`VehicleModel` of the fleet or the scenario): `kinematic` and `second_order` (body.py), `crazyflie`
@@ -36,6 +37,8 @@ LEVEL_OUT_S = 0.5
 CUT_OFF_S = 2.0
 SHUTDOWN_V = 3.0
 SHUTDOWN_S = 5.0
+STANDING_M = 0.03
+"""A vehicle that is lower stands on the ground [m]."""
 BATTERY_STEP_S = 0.1
 """The cell changes slowly: it is stepped this often, not at every step of the motion."""
 
@@ -116,6 +119,7 @@ class Vehicles:
         self._cells = [CellModel(battery) for battery in batteries]
         self._idle_w = np.array([battery.idle_power_w for battery in batteries])
         self._hover_w = np.array([battery.hover_power_w for battery in batteries])
+        self._charger_a = np.array([battery.charge_current_a for battery in batteries])
         self._streamed_s = np.full(n, -np.inf)
         self._low_s = np.zeros(n)
         self._voltage_v = self.voltage_v
@@ -138,8 +142,14 @@ class Vehicles:
 
     @property
     def voltage_v(self) -> Array:
-        """Voltages as measured, under the present load (N,) [V]."""
-        return np.array([cell.voltage_v(power) for cell, power in zip(self._cells, self._drawn_w(), strict=True)])
+        """Voltages as measured, under the present load or on the charger (N,) [V]."""
+        charged_a = self._charged_a()
+        return np.array(
+            [
+                cell.charging_voltage_v(current_a) if current_a else cell.voltage_v(power_w)
+                for cell, power_w, current_a in zip(self._cells, self._drawn_w(), charged_a, strict=True)
+            ]
+        )
 
     def set_charge(self, name: str, charge: float) -> None:
         """Replace a drone's charge.
@@ -248,8 +258,11 @@ class Vehicles:
 
     def _discharge(self, dt_s: float) -> None:
         drawn_w = self._drawn_w()
-        for cell, power_w in zip(self._cells, drawn_w, strict=True):
-            cell.step(dt_s, power_w)
+        for cell, power_w, current_a in zip(self._cells, drawn_w, self._charged_a(), strict=True):
+            if current_a:
+                cell.fill(dt_s, current_a)
+            else:
+                cell.step(dt_s, power_w)
         self._voltage_v = self.voltage_v
         low = (self.control != Control.OFF) & (self._voltage_v < SHUTDOWN_V)
         self._low_s = np.where(low, self._low_s + dt_s, 0.0)
@@ -259,6 +272,12 @@ class Vehicles:
     def _drawn_w(self) -> list[float]:
         drawn_w: list[float] = (self._idle_w + (self._hover_w - self._idle_w) * self._body.load).tolist()
         return drawn_w
+
+    def _charged_a(self) -> list[float]:
+        """Currents of the chargers (N,) [A]: of those that stand with their motors off."""
+        standing = (self.control == Control.OFF) & (self.position_m[:, 2] <= STANDING_M)
+        charged_a: list[float] = np.where(standing, self._charger_a, 0.0).tolist()
+        return charged_a
 
     def _cut(self, which: npt.NDArray[np.bool_]) -> None:
         self.control[which] = Control.OFF

@@ -4,7 +4,7 @@ there.
     accepted       = min(offered, remaining)                                   one delivery request,
     answered and final remaining_mk   = demanded_mk - delivered_mk
     instantaneous kinds remaining_mk   = max(0, demanded_mk - sum_{i inside} supply_ik)
-    0-depletion kinds, from presence
+    0-depletion kinds, from presence; not counted: who has announced to leave
 
 The arithmetic is `lgtc_core.world.rules`; the book adds memory: who asked what (a repeated request is
 answered as the first time and changes nothing), who is where (with hysteresis at the disc's rim, and for as
@@ -124,6 +124,8 @@ class _Report(NamedTuple):
     serving: bool
     place: str | None
     """Consumer in whose disc it counts, after hysteresis."""
+    leaving: bool = False
+    """It serves on, but is about to leave."""
 
 
 class DemandBook:
@@ -317,7 +319,13 @@ class DemandBook:
     # ---- presence ----------------------------------------
 
     def presence(
-        self, drone: str, stamp_s: float, position_m: npt.ArrayLike, supply: npt.ArrayLike, serving: bool
+        self,
+        drone: str,
+        stamp_s: float,
+        position_m: npt.ArrayLike,
+        supply: npt.ArrayLike,
+        serving: bool,
+        leaving: bool = False,
     ) -> Answer:
         """A drone's word about where it is and what it carries.
 
@@ -327,6 +335,8 @@ class DemandBook:
             position_m: (2,) world frame [m]; NaN: unknown, it serves nowhere.
             supply: (r,) carried amount per kind.
             serving: whether its supply counts inside a disc (it flies on mission).
+            leaving: it is about to leave: it counts as a server while it is there, what it carries is missing
+                already, so that others come before it goes.
         """
         position, carried = np.array(position_m, float), np.array(supply, float)
         if drone not in self.drones:
@@ -349,7 +359,7 @@ class DemandBook:
         fresh = last is not None and not stamp_s > last.fresh_until_s
         place = self._place(position, last.place if last is not None and fresh else None)
         until_s = stamp_s + self.params.presence_lifetime_s
-        self._reports[drone] = _Report(stamp_s, until_s, position, carried, serving, place)
+        self._reports[drone] = _Report(stamp_s, until_s, position, carried, serving, place, leaving)
         return Answer(True)
 
     # ---- view ----------------------------------------
@@ -364,17 +374,22 @@ class DemandBook:
         entries = sorted(self._accounts.entries.values(), key=lambda entry: entry.slot)
         demanded, kind = self._table(entries)
         inside, supply = self._present(entries, now_s)
-        covered = rules.cover(inside, supply, demanded, kind)
+        leaving = np.array([drone in self._reports and self._reports[drone].leaving for drone in self.drones], bool)
+        covered = rules.cover(inside & ~leaving[:, None], supply, demanded, kind)
         delivered = np.array([entry.delivered for entry in entries]).reshape(demanded.shape)
         remaining = rules.remaining(demanded, delivered, covered, kind)
         serves = rules.serving(inside, supply, demanded, kind).any(-1)
         servers = [
             tuple(drone for drone, counts in zip(self.drones, column, strict=True) if counts) for column in serves.T
         ]
+        leavers = [
+            tuple(drone for drone, counts in zip(self.drones, column, strict=True) if counts)
+            for column in (serves & leaving[:, None]).T
+        ]
         self._record_visits(
             now_s, {drone: entry.spec.name for entry, here in zip(entries, servers, strict=True) for drone in here}
         )
-        shown = (self._accounts.edits, remaining.tobytes(), tuple(servers))
+        shown = (self._accounts.edits, remaining.tobytes(), tuple(servers), tuple(leavers))
         if shown != self._shown:
             self._shown = shown
             for table in (demanded, kind, remaining):
@@ -389,6 +404,7 @@ class DemandBook:
                     remaining[m],
                     kind[m],
                     servers[m],
+                    leavers[m],
                 )
                 for m, entry in enumerate(entries)
             )

@@ -39,12 +39,14 @@ class ConsumerView:
     demanded: Array  # (r,)
     """Asked for in total."""
     remaining: Array  # (r,)
-    """Still missing: instantaneous, what was never delivered; 0-depletion, what no carrier inside covers
+    """Still missing: instantaneous, what was never delivered; 0-depletion, what no carrier that stays covers
     now."""
     depletion: npt.NDArray[np.int64]  # (r,)
     """Per kind, `rules.INSTANTANEOUS` or `rules.ZERO_DEPLETION`."""
     servers: tuple[str, ...]
-    """Drones inside whose 0-depletion supply counts now, by name."""
+    """Drones inside that serve a 0-depletion demand now, by name."""
+    leaving: tuple[str, ...] = ()
+    """Those of them that have announced to leave: they serve on, `remaining` does not count on them."""
 
     @property
     def met(self) -> bool:
@@ -96,6 +98,12 @@ class DemandView:
             kind[row, :r] = consumer.depletion
             mask[row] = 1.0
         return ConsumerArrays(d, demanded, remaining, kind, mask)
+
+    @cached_property
+    def discs_m(self) -> Array:
+        """Centres and radii of all discs (M, 3), world frame [m]."""
+        discs = [(*consumer.position_m, consumer.radius_m) for consumer in self.consumers]
+        return np.array(discs, float).reshape(-1, 3)
 
     def consumer(self, name: str) -> ConsumerView | None:
         """The consumer of that name, or None."""

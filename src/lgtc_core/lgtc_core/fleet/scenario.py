@@ -139,6 +139,11 @@ class ScenarioFile:
         "Land earlier, once no event is left and all demand has been met for this long; null: fly for the whole"
         " duration",
     ] = None
+    rejoin: Annotated[
+        bool,
+        "A drone that landed with a low battery takes off again by itself once it is charged, while the mission goes"
+        " on, and the mission goes on while all are down; false: who has landed stays down",
+    ] = False
     seed: Annotated[int, Bounds(0, 2**31 - 1), "Seed of everything random in simulation"] = 0
     vehicle: Annotated[VehicleModel | None, "How simulated drones move; null: as the fleet file says"] = None
 

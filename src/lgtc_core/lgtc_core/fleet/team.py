@@ -109,6 +109,7 @@ class Team:
     ]
     seed: Annotated[int, Bounds(0, 2**31 - 1), "Seed of everything random in simulation"]
     vehicle: Annotated[VehicleModel, "How simulated drones move"] = VehicleModel.KINEMATIC
+    rejoin: Annotated[bool, "A drone that landed with a low battery takes off again, once charged"] = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -199,6 +200,7 @@ def resolve(fleet: Fleet, scenario: Scenario, count: int | None = None) -> Team:
         settle_s=scenario.file.settle_s,
         seed=scenario.file.seed,
         vehicle=scenario.file.vehicle or fleet.file.vehicle,
+        rejoin=scenario.file.rejoin,
     )
 
 

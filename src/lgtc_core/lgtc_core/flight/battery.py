@@ -4,6 +4,7 @@ Model (state of charge c, open-circuit voltage U(c), resistance R of cell, conne
 drawn by the motors):
 
     P = V I,   V = U(c) - R I     =>     I = (U - sqrt(U^2 - 4 R P)) / (2 R),      dc/dt = -I / capacity
+    on a charger, motors off:            V = U(c) + R I_c,                         dc/dt = I_c / capacity
 
 Constant power, not constant current: a hovering drone needs the same thrust from a lower voltage, so that
 the current rises as the cell empties and the voltage collapses quickly at the end, which is what makes a
@@ -12,6 +13,8 @@ late landing order a crash.
 Figures (defaults of BatteryParams):
 - U(c): the table of cell voltage over charge that the Crazyflie's own firmware uses (crazyflie-firmware,
   src/hal/src/pm_stm32f4.c, 240 mAh cell 671723HS25C: 0 to 90 % in steps of ten), and 4.2 V when full.
+- I_c: the data sheet of the Crazyflie 2.1 charges the 250 mAh cell with 0.1, 0.5 or 0.98 A (40 minutes from empty;
+  here without the taper of the last tenth). 0 by default: there is no charger.
 - R and P: Bitcraze, "Measuring propeller RPM, part 3" (2015) and its table on the wiki page
   misc:investigations:thrust: 0.24 A at 4.01 V standing, 2.11 A at 3.67 V lifting 28.6 g, which is a
   Crazyflie 2.1 with markers. The slope is 0.18 ohm, the hovering power 7.7 W; with 250 mAh they give 6.7
@@ -22,6 +25,8 @@ from __future__ import annotations
 
 import bisect
 import math
+import statistics
+from collections import deque
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -32,6 +37,11 @@ from lgtc_core.schema import Bounds
 CHARGE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 OPEN_CIRCUIT_V = (3.00, 3.78, 3.83, 3.87, 3.89, 3.92, 3.96, 4.00, 4.04, 4.10, 4.20)
 
+ARM_ABOVE_WARN, ARM_ABOVE_WARN_V = 0.15, 0.33
+"""What a drone that takes off has, at least, above its warning levels: charge for a minute, and the voltage that the
+load takes away [V].
+"""
+
 _SHARE = Bounds(0.0, 1.0, "of a full cell")
 _VOLT = Bounds(2.5, 4.4, "V")
 _DWELL = Bounds(0.0, 60.0, "s")
@@ -39,22 +49,49 @@ _DWELL = Bounds(0.0, 60.0, "s")
 
 @dataclass(frozen=True, kw_only=True)
 class BatteryParams:
-    """One cell and the levels at which something is done about it. Voltages are under load, as measured in flight."""
+    """One cell and the levels at which something is done about it. Voltages are under load, as measured in flight;
+    `arm_voltage_v` on the ground.
+    """
 
     capacity_mah: Annotated[float, Bounds(10.0, 100_000.0, "mAh"), "Charge of a full cell"] = 250.0
     resistance_ohm: Annotated[float, Bounds(0.0, 1.0, "ohm"), "Cell, connector and board"] = 0.18
     hover_power_w: Annotated[float, Bounds(0.0, 1000.0, "W"), "Drawn in the air"] = 7.7
     idle_power_w: Annotated[float, Bounds(0.0, 1000.0, "W"), "Drawn on the ground, motors off"] = 0.96
+    charge_current_a: Annotated[
+        float, Bounds(0.0, 100.0, "A"), "In simulation: charged with this on the ground, motors off; 0: no charger"
+    ] = 0.0
+    arm_charge: Annotated[
+        float | None, _SHARE, "State of charge below which the drone does not take off; null: warn_charge + 0.15"
+    ] = None
     warn_charge: Annotated[float, _SHARE, "State of charge below which the battery is shown as low"] = 0.20
+    hand_over_charge: Annotated[
+        float | None,
+        _SHARE,
+        "State of charge below which it announces that it leaves, after hand_over_dwell_s; null: halfway between"
+        " land_charge and warn_charge",
+    ] = None
     land_charge: Annotated[float, _SHARE, "State of charge below which the drone lands, after dwell_s"] = 0.12
     critical_charge: Annotated[float, _SHARE, "State of charge below which the drone lands, after critical_dwell_s"] = (
         0.06
     )
+    arm_voltage_v: Annotated[
+        float | None, _VOLT, "Voltage on the ground below which it does not take off; null: warn_voltage_v + 0.33 V"
+    ] = None
     warn_voltage_v: Annotated[float, _VOLT, "Voltage below which the battery is shown as low"] = 3.42
+    hand_over_voltage_v: Annotated[
+        float | None,
+        _VOLT,
+        "Voltage below which it announces that it leaves, after hand_over_dwell_s; null: halfway between land_voltage_v"
+        " and warn_voltage_v",
+    ] = None
     land_voltage_v: Annotated[float, _VOLT, "Voltage below which the drone lands, after dwell_s"] = 3.35
     critical_voltage_v: Annotated[float, _VOLT, "Voltage below which the drone lands, after critical_dwell_s"] = 3.15
     dwell_s: Annotated[float, _DWELL, "How long a level must be undercut, or left again, before the tier follows"] = 3.0
+    hand_over_dwell_s: Annotated[float, _DWELL, "The same for the hand-over level, undercut by the charge"] = 0.5
     critical_dwell_s: Annotated[float, _DWELL, "The same for the critical level"] = 0.5
+    voltage_window_s: Annotated[
+        float, _DWELL, "The voltage that counts is the median of the readings of this time; 0: the last one"
+    ] = 1.0
     hysteresis_charge: Annotated[float, _SHARE, "How far above a level the charge counts as recovered"] = 0.03
     hysteresis_v: Annotated[float, Bounds(0.0, 1.0, "V"), "How far above a level the voltage counts as recovered"] = (
         0.10
@@ -62,15 +99,40 @@ class BatteryParams:
 
     def __post_init__(self) -> None:
         """Refuse levels that are not in order."""
-        for unit in ("charge", "voltage_v"):
-            warn, land, critical = (getattr(self, f"{tier}_{unit}") for tier in ("warn", "land", "critical"))
-            if not warn >= land >= critical:
-                raise ConfigError(
-                    "",
-                    f"land_{unit}",
-                    f"{land:g}",
-                    f"between critical_{unit} ({critical:g}) and warn_{unit} ({warn:g})",
-                )
+        levels = self.levels
+        between = ((Tier.LAND, Tier.CRITICAL, Tier.WARN), (Tier.HAND_OVER, Tier.LAND, Tier.WARN))
+        for place, unit in enumerate(("voltage_v", "charge")):
+            for middle, low, high in between:
+                got, least, most = (levels[tier][place] for tier in (middle, low, high))
+                if not least <= got <= most:
+                    named = (f"{tier.name.lower()}_{unit} ({value:g})" for tier, value in ((low, least), (high, most)))
+                    key = f"{middle.name.lower()}_{unit}"
+                    raise ConfigError("", key, f"{got:g}", f"between {' and '.join(named)}")
+            arm, land = self.arm_levels[place], levels[Tier.LAND][place]
+            if not arm > land:
+                raise ConfigError("", f"arm_{unit}", f"{arm:g}", f"above land_{unit} ({land:g})")
+
+    @property
+    def arm_levels(self) -> tuple[float, float]:
+        """Voltage [V] and state of charge below which the drone does not take off."""
+        voltage_v = self.warn_voltage_v + ARM_ABOVE_WARN_V if self.arm_voltage_v is None else self.arm_voltage_v
+        charge = min(1.0, self.warn_charge + ARM_ABOVE_WARN) if self.arm_charge is None else self.arm_charge
+        return voltage_v, charge
+
+    @property
+    def levels(self) -> dict[Tier, tuple[float, float]]:
+        """Voltage [V] and state of charge below which each tier begins."""
+        levels = {
+            Tier.WARN: (self.warn_voltage_v, self.warn_charge),
+            Tier.LAND: (self.land_voltage_v, self.land_charge),
+            Tier.CRITICAL: (self.critical_voltage_v, self.critical_charge),
+        }
+        halfway_v, halfway = (
+            0.5 * (first + second) for first, second in zip(levels[Tier.WARN], levels[Tier.LAND], strict=True)
+        )
+        voltage_v = halfway_v if self.hand_over_voltage_v is None else self.hand_over_voltage_v
+        charge = halfway if self.hand_over_charge is None else self.hand_over_charge
+        return levels | {Tier.HAND_OVER: (voltage_v, charge)}
 
 
 def open_circuit_voltage_v(charge: float) -> float:
@@ -117,6 +179,14 @@ class CellModel:
         """Voltage V under the load `power_w` [V]."""
         return open_circuit_voltage_v(self._charge) - self.params.resistance_ohm * self.current_a(power_w)
 
+    def charging_voltage_v(self, current_a: float) -> float:
+        """Voltage V on a charger that drives `current_a` into the cell [V]."""
+        return open_circuit_voltage_v(self._charge) + self.params.resistance_ohm * current_a
+
+    def fill(self, dt_s: float, current_a: float) -> None:
+        """Charge with `current_a` for `dt_s`. The charge ends at 1."""
+        self._charge = min(1.0, self._charge + current_a * dt_s / 3.6 / self.params.capacity_mah)
+
     def step(self, dt_s: float, power_w: float) -> None:
         """Draw `power_w` for `dt_s`. The charge ends at 0."""
         drawn_mah = self.current_a(power_w) * dt_s / 3.6
@@ -136,6 +206,8 @@ class BatteryView:
     """Predicted time until the landing level at the present draw [s]; NaN: unknown."""
     reason: str
     """One sentence for a person; empty in OK."""
+    may_take_off: bool
+    """Whether there is enough for a take-off; what is not known decides nothing."""
 
 
 class BatteryMonitor:
@@ -143,8 +215,9 @@ class BatteryMonitor:
 
     A tier is entered when either reading has stayed below its level for the dwell time, and left when every
     known reading has stayed above level + hysteresis for the dwell time. A short sag in a manoeuvre
-    therefore lands nobody, and an unloaded cell that recovers for a moment does not take a warning back. An
-    unknown reading (NaN) decides nothing.
+    therefore lands nobody, and an unloaded cell that recovers for a moment does not take a warning back. The
+    voltage is the median of `voltage_window_s`: one reading that is off does not begin the dwell anew, and the
+    delay is at most the window. An unknown reading (NaN) decides nothing.
     """
 
     DRAW_TIME_CONSTANT_S = 10.0
@@ -153,14 +226,21 @@ class BatteryMonitor:
 
     def __init__(self, params: BatteryParams) -> None:
         self.params = params
+        self._levels = params.levels
         self._tier = Tier.OK
-        self._since: dict[Tier, float] = {}
+        self._since: dict[tuple[Tier, int], float] = {}
+        """Per tier and reading (0 voltage, 1 charge): since when it has been below."""
         self._above_since: float | None = None
         self._draw_per_s: float | None = None
         self._last: tuple[float, float] | None = None
+        self._voltages_v: deque[tuple[float, float]] = deque()
+        """Time and reading, of the last `voltage_window_s`."""
+        self._may_take_off = False
 
     def update(self, now_s: float, voltage_v: float, state_of_charge: float) -> BatteryView:
         """Take one reading (NaN where unknown) and say what it means.
+
+        The view's voltage is the filtered one.
 
         Raises:
             InputError: a reading that no cell can have. The monitor keeps its state.
@@ -169,7 +249,9 @@ class BatteryMonitor:
             raise InputError("battery voltage", f"{voltage_v!r} V", "a voltage of at least 0 V, or NaN for unknown")
         if math.isinf(state_of_charge) or not (math.isnan(state_of_charge) or 0.0 <= state_of_charge <= 1.0):
             raise InputError("state of charge", f"{state_of_charge!r}", "a number between 0 and 1, or NaN for unknown")
+        voltage_v = self._filtered_v(now_s, voltage_v)
         self._follow_tier(now_s, voltage_v, state_of_charge)
+        self._follow_arming(voltage_v, state_of_charge)
         self._follow_draw(now_s, state_of_charge)
         return BatteryView(
             self._tier,
@@ -177,20 +259,36 @@ class BatteryMonitor:
             state_of_charge,
             self._time_left_s(state_of_charge),
             self._reason(voltage_v, state_of_charge),
+            self._may_take_off,
         )
 
+    def _filtered_v(self, now_s: float, voltage_v: float) -> float:
+        """Median of the known readings of the last `voltage_window_s`; the lower one of two."""
+        readings = self._voltages_v
+        if not math.isnan(voltage_v):
+            readings.append((now_s, voltage_v))
+        while len(readings) > 1 and now_s - readings[0][0] >= self.params.voltage_window_s:
+            readings.popleft()
+        return math.nan if math.isnan(voltage_v) else statistics.median_low(v for _, v in readings)
+
+    def _follow_arming(self, voltage_v: float, charge: float) -> None:
+        """Enough for a take-off, until it is short of it by the hysteresis: a load may make the voltage dip."""
+        p = self.params
+        level_v, level = p.arm_levels
+        slack_v, slack = (p.hysteresis_v, p.hysteresis_charge) if self._may_take_off else (0.0, 0.0)
+        short = voltage_v < level_v - slack_v or charge < level - slack
+        self._may_take_off = self._tier is Tier.OK and not short
+
     def _follow_tier(self, now_s: float, voltage_v: float, charge: float) -> None:
-        for tier in (Tier.WARN, Tier.LAND, Tier.CRITICAL):
-            level_v, level = self._levels(tier)
-            if voltage_v < level_v or charge < level:
-                begun_s = self._since.setdefault(tier, now_s)
-                if now_s - begun_s >= self._dwell_s(tier):
+        for tier in (Tier.WARN, Tier.HAND_OVER, Tier.LAND, Tier.CRITICAL):
+            for place, (reading, level) in enumerate(zip((voltage_v, charge), self._levels[tier], strict=True)):
+                if not reading < level:
+                    self._since.pop((tier, place), None)
+                elif now_s - self._since.setdefault((tier, place), now_s) >= self._dwells_s(tier)[place]:
                     self._tier = max(self._tier, tier)
-            else:
-                self._since.pop(tier, None)
         if self._tier is Tier.OK:
             return
-        level_v, level = self._levels(self._tier)
+        level_v, level = self._levels[self._tier]
         low = voltage_v < level_v + self.params.hysteresis_v or charge < level + self.params.hysteresis_charge
         if low or (math.isnan(voltage_v) and math.isnan(charge)):
             self._above_since = None
@@ -199,16 +297,12 @@ class BatteryMonitor:
         elif now_s - self._above_since >= self.params.dwell_s:
             self._tier, self._above_since = Tier(self._tier - 1), None
 
-    def _levels(self, tier: Tier) -> tuple[float, float]:
+    def _dwells_s(self, tier: Tier) -> tuple[float, float]:
+        """For the voltage, which sags, and for the charge, which does not [s]."""
         p = self.params
-        return {
-            Tier.WARN: (p.warn_voltage_v, p.warn_charge),
-            Tier.LAND: (p.land_voltage_v, p.land_charge),
-            Tier.CRITICAL: (p.critical_voltage_v, p.critical_charge),
-        }[tier]
-
-    def _dwell_s(self, tier: Tier) -> float:
-        return self.params.critical_dwell_s if tier is Tier.CRITICAL else self.params.dwell_s
+        if tier is Tier.CRITICAL:
+            return p.critical_dwell_s, p.critical_dwell_s
+        return p.dwell_s, p.hand_over_dwell_s if tier is Tier.HAND_OVER else p.dwell_s
 
     def _follow_draw(self, now_s: float, charge: float) -> None:
         if math.isnan(charge):
@@ -232,9 +326,10 @@ class BatteryMonitor:
     def _reason(self, voltage_v: float, charge: float) -> str:
         if self._tier is Tier.OK:
             return ""
-        level_v, level = self._levels(self._tier)
+        level_v, level = self._levels[self._tier]
         words = {
             Tier.WARN: "battery low",
+            Tier.HAND_OVER: "battery at its hand-over level",
             Tier.LAND: "battery at its landing level",
             Tier.CRITICAL: "battery critical",
         }

@@ -37,3 +37,5 @@ class SafeCommand(NamedTuple):
     """Other drones that entered the barrier conditions."""
     neighbour_age_max_s: float
     """Age of the oldest of their positions [s]; NaN: none."""
+    clear_above: bool = True
+    """No other drone is known in the air above or beside the place where this one would rise."""

@@ -30,7 +30,7 @@ from lgtc_core.flight import barrier, guarantee
 from lgtc_core.flight.airframe import Airframe
 from lgtc_core.flight.checks import finite_vector
 from lgtc_core.flight.command import SafeCommand
-from lgtc_core.flight.landing import free_spot
+from lgtc_core.flight.landing import NO_DISCS_M, free_spot, is_clear
 from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode
 from lgtc_core.flight.safety_filter import SafetyFilter, shorten
 from lgtc_core.schema import Bounds
@@ -76,6 +76,12 @@ class GuardParams:
     landing_clearance_m: Annotated[
         float, Bounds(0.0, 5.0, "m"), "A drone comes down where no other, flying or standing, is nearer than this"
     ] = 0.4
+    landing_reach_m: Annotated[
+        float, Bounds(0.0, 1000.0, "m"), "Farther than this it does not fly to come down outside of every disc"
+    ] = 2.0
+    rise_clearance_m: Annotated[
+        float, Bounds(0.0, 5.0, "m"), "A drone on the ground is clear to rise where none in the air is nearer than this"
+    ] = 0.5
     landing_gain_per_s: Annotated[
         float, Bounds(0.1, 10.0, "1/s"), "How fast the place to land is flown to, per metre of distance"
     ] = 1.5
@@ -182,6 +188,8 @@ class Guard:
         self._last_s: float | None = None
         self.landing = False
         """Set when the vehicle is to land: the command then leads to a free place and stands still there."""
+        self.discs_m: Array = NO_DISCS_M
+        """Centres and radii of the discs that drones serve in (m, 3), frame "world" [m]: no place to land."""
 
     def pose(self, stamp_s: float, position_m: npt.ArrayLike) -> bool:
         """Take the own position (3,), frame "world" [m]. False: older than the last one, nothing changed.
@@ -259,7 +267,12 @@ class Guard:
             time.perf_counter() - begun,
             len(seen.names),
             float(seen.age_s.max()) if seen.names else math.nan,
+            self._clear_above(own_m, seen),
         )
+
+    def _clear_above(self, own_m: Array, seen: _Seen) -> bool:
+        flying_m = seen.position_m[seen.position_m[:, 2] >= self.params.grounded_height_m, :2]
+        return bool(is_clear(own_m[:2], flying_m, self.params.rise_clearance_m))
 
     def _drop_future(self, now_s: float) -> None:
         """Forget what is stamped ahead of the time: it would never grow old, and shut out all that comes after it."""
@@ -281,7 +294,7 @@ class Guard:
                 mode, limit_s = SafetyMode.NOMINAL_LOST, self.params.pose_hold_s
             reason = f"own pose is {now_s - stamp_s:.2f} s old (limit {limit_s:g} s)"
         nan = math.nan
-        return SafeCommand(stamp_s, np.zeros(3), mode, reason, nan, nan, 0.0, 0.0, 0, nan)
+        return SafeCommand(stamp_s, np.zeros(3), mode, reason, nan, nan, 0.0, 0.0, 0, nan, False)
 
     def _wanted(self, now_s: float, own_m: Array) -> tuple[Array, str]:
         """Nominal velocity after hold, height hold and limits (3,) [m/s], and why the nominal one is lost or ''."""
@@ -307,7 +320,8 @@ class Guard:
     def _landing_spot(self, own_m: Array) -> Array:
         """Where to come down (2,) [m]."""
         others_m = np.array([known.position_m[:2] for known in self._neighbours.values()]).reshape(-1, 2)
-        return free_spot(own_m[:2], others_m, self.params.landing_clearance_m, self.arena)
+        p = self.params
+        return free_spot(own_m[:2], others_m, p.landing_clearance_m, self.arena, self.discs_m, p.landing_reach_m)
 
     def _first_seen(self, name: str, stamp_s: float, position_m: Array) -> _Neighbour:
         own, other = self.airframe, self.others.get(name, self.airframe)

@@ -4,7 +4,8 @@
 
 No single drone stops the team: who is not in the air when the time for take-off is over stays behind, who lands in
 mid-mission (its battery is empty) or is no longer heard is missed, not waited for. Only a team of which nobody is left
-in the air lands. Found in the air at the start (the supervisor was started again), the team is brought down.
+in the air lands; where charged drones rejoin, only one of which nobody can come back. Found in the air at the start
+(the supervisor was started again), the team is brought down.
 """
 
 from __future__ import annotations
@@ -174,7 +175,8 @@ class Mission:
         elif self._met_since_s is None:
             self._met_since_s = now_s
         settle_s = self.team.settle_s
-        if not self._up(phases):
+        may_return = self.team.rejoin and VehiclePhase.LANDED in phases.values()
+        if not self._up(phases) and not may_return:
             self._enter(now_s, MissionPhase.LAND, "no drone is left in the air")
         elif self._elapsed_s(now_s) >= self.team.duration_s:
             self._enter(now_s, MissionPhase.LAND, f"flown for {self.team.duration_s:g} s")

@@ -22,7 +22,7 @@ class VehiclePhase(IntEnum):
     """Following the safe command."""
     LANDING = 4
     LANDED = 5
-    """Down again: does not take off a second time in this flight."""
+    """Down again: takes off a second time only charged, and where the scenario says `rejoin`."""
     FAILED = 6
     """Locked, tumbled or unreachable: needs a person."""
 
@@ -48,8 +48,10 @@ class Tier(IntEnum):
 
     OK = 0
     WARN = 1
-    LAND = 2
-    CRITICAL = 3
+    HAND_OVER = 2
+    """About to leave: its supply no longer counts for others; it serves on until it is relieved."""
+    LAND = 3
+    CRITICAL = 4
 
 
 class SafetyMode(IntEnum):

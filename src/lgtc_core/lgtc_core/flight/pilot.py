@@ -6,8 +6,9 @@ with short cuts from every phase in the air to LANDING, and to FAILED where the 
 
 What lands a drone: the mission (LAND, ABORT, DONE), a silent supervisor, the battery's tier, an operator, a lost own
 pose, a safety filter that stays silent. What only makes it hold: a safe command that is late, a mission that is not
-ACTIVE. A drone that has landed never takes off again in this flight. A pilot that was itself silent for `stall_s`
-descends without another setpoint, as its stand-in (loop/stand_in.py) does at about the same time.
+ACTIVE. A drone that has landed takes off again only where the scenario lets drones rejoin, once its battery holds
+enough, nobody is above it and the mission goes on; one that an operator landed never does. A pilot that was itself
+silent for `stall_s` descends without another setpoint, as its stand-in (loop/stand_in.py) does at about the same time.
 
 Facts of the Crazyflie's firmware that decide the order of things: streamed setpoints outrank the high-level commander
 until `notify_setpoints_stop`, so landing is NOTIFY_STOP and then LAND; 0.5 s without a setpoint it levels out and
@@ -71,6 +72,9 @@ class PilotParams:
     place_timeout_s: Annotated[float, _TIME, "Longest search for a free place before the descent"] = 6.0
     place_settle_s: Annotated[float, _TIME, "The safe command must stand still for so long before the descent"] = 0.3
     place_speed_mps: Annotated[float, Bounds(0.0, 1.0, "m/s"), "Slower than this over ground it stands still"] = 0.05
+    rejoin_settle_s: Annotated[
+        float, _TIME, "A charged drone waits so long, with nobody above it all the time, before it rejoins"
+    ] = 2.0
     touchdown_s: Annotated[float, _TIME, "Time on the ground after which a landing is complete"] = 0.3
     command_timeout_s: Annotated[float, _TIME, "Age of the safe command at which the drone holds"] = 0.25
     command_lost_s: Annotated[float, _TIME, "Time without a fresh safe command after which the drone lands"] = 2.0
@@ -97,10 +101,11 @@ class Pilot:
     Args:
         arena: for the flight height.
         params: times and tolerances.
+        rejoins: whether a drone that is charged takes off in mid-mission.
     """
 
-    def __init__(self, arena: Arena, params: PilotParams) -> None:
-        self.arena, self.params = arena, params
+    def __init__(self, arena: Arena, params: PilotParams, rejoins: bool = False) -> None:
+        self.arena, self.params, self.rejoins = arena, params, rejoins
         self.phase = VehiclePhase.GROUNDED
         self.reason = ""
         self._reference = Reference(params.leash_m)
@@ -114,6 +119,7 @@ class Pilot:
         self._down_since_s: float | None = None
         self._placing_since_s: float | None = None  # of the search for a free place; None: descending, or not landing
         self._still_since_s = 0.0
+        self._charged_since_s: float | None = None  # of a drone that waits to rejoin; None: it may not
 
     def land(self, reason: str) -> None:
         """An operator's order to land; carried out by the next `update`. On the ground: never take off."""
@@ -148,6 +154,7 @@ class Pilot:
         tier: Tier,
         position_m: Array | None,
         command: SafeCommand | None,
+        may_take_off: bool = True,
     ) -> Order:
         """What to order now.
 
@@ -157,6 +164,7 @@ class Pilot:
             tier: what the battery asks.
             position_m: measured position (3,), frame "world" [m]; None: no fresh one.
             command: newest safe command; None: none yet.
+            may_take_off: whether the battery holds enough for a take-off.
         """
         dt_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
         self._last_s = now_s
@@ -167,9 +175,12 @@ class Pilot:
         fresh = command if self._is_fresh(now_s, command) else None
         if fresh is not None:
             self._command_seen_s = now_s
-        if self.phase is VehiclePhase.GROUNDED:
-            return self._on_ground(now_s, mission, tier, position_m)
-        if self.phase in (VehiclePhase.LANDED, VehiclePhase.FAILED):
+        if self.phase is VehiclePhase.GROUNDED and mission is MissionPhase.TAKE_OFF:
+            return self._on_ground(now_s, tier, position_m, may_take_off)
+        if self.phase in (VehiclePhase.GROUNDED, VehiclePhase.LANDED):
+            ready = may_take_off and tier < Tier.LAND and fresh is not None and fresh.clear_above
+            return self._rejoining(now_s, mission, ready, position_m)
+        if self.phase is VehiclePhase.FAILED:
             return self._order(Action.NONE)
         if self.phase is VehiclePhase.LANDING:
             if self._placing_since_s is not None:
@@ -214,12 +225,27 @@ class Pilot:
             return f"no safe command for {now_s - self._command_seen_s:.1f} s"
         return None
 
-    def _on_ground(self, now_s: float, mission: MissionPhase | None, tier: Tier, position_m: Array | None) -> Order:
-        if mission is not MissionPhase.TAKE_OFF or position_m is None:
+    def _on_ground(self, now_s: float, tier: Tier, position_m: Array | None, may_take_off: bool) -> Order:
+        if position_m is None:
             return self._order(Action.NONE)
-        if self._requested is not None or tier >= Tier.LAND:
-            self.reason = self._requested or f"not taking off, battery: {tier.name.lower()}"
+        if self._requested is not None or tier >= Tier.LAND or not may_take_off:
+            low = tier.name.lower() if tier >= Tier.LAND else "below its arming level"
+            self.reason = self._requested or f"not taking off, battery: {low}"
             return self._order(Action.NONE)
+        self._enter(now_s, VehiclePhase.TAKING_OFF, "")
+        return self._give(now_s, Action.ARM, float(position_m[2]))
+
+    def _rejoining(self, now_s: float, mission: MissionPhase | None, ready: bool, position_m: Array | None) -> Order:
+        """On the ground in mid-mission: take off (again) once `ready` has held for `rejoin_settle_s`."""
+        allowed = self.rejoins and self._requested is None and mission is MissionPhase.ACTIVE
+        if not (allowed and ready) or position_m is None:
+            self._charged_since_s = None
+            return self._order(Action.NONE)
+        if self._charged_since_s is None:
+            self._charged_since_s = now_s
+        if now_s - self._charged_since_s < self.params.rejoin_settle_s:
+            return self._order(Action.NONE)
+        self._charged_since_s = None
         self._enter(now_s, VehiclePhase.TAKING_OFF, "")
         return self._give(now_s, Action.ARM, float(position_m[2]))
 

@@ -3,21 +3,31 @@
 Serves, so that its 0-depletion supply counts inside a disc and it releases instantaneous ones, while
 
     the mission is ACTIVE  and  the vehicle is HOLDING or FLYING  and  its own position is fresh
+
+At the battery's hand-over level it announces that it leaves: what it carries no longer counts for the others, while it
+stays and serves. It asks to land once it is relieved, that is, once for `relieved_s`
+
+    no disc in which it serves misses anything without it
+
+and at the landing level in any case.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
+import numpy as np
+
 from lgtc_core.demand.account import Load, Offer, SupplyAccount, SupplyAnswer
-from lgtc_core.demand.view import DemandView
+from lgtc_core.demand.view import NEGLIGIBLE_AMOUNT, DemandView
 from lgtc_core.fleet.team import DroneSpec
-from lgtc_core.flight.battery import BatteryMonitor
-from lgtc_core.flight.phases import MissionPhase, VehiclePhase
+from lgtc_core.flight.battery import BatteryMonitor, BatteryView
+from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
 from lgtc_core.schema import Bounds
 from lgtc_core.wire import UNKNOWN_M, BatteryReading, MissionReport, Pose, Resources, VehicleReport
+from lgtc_core.world import rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +36,9 @@ class CarrierParams:
 
     pose_lifetime_s: Annotated[float, Bounds(0.05, 10.0, "s"), "Age at which the own position counts as unknown"] = 0.5
     retry_s: Annotated[float, Bounds(0.05, 60.0, "s"), "A delivery without an answer is repeated after this"] = 0.5
+    relieved_s: Annotated[
+        float, Bounds(0.0, 60.0, "s"), "A drone that hands over lands once nobody has needed it for this long"
+    ] = 1.0
 
 
 class Carried(NamedTuple):
@@ -63,6 +76,9 @@ class Carrier:
         self._demand: DemandView | None = None
         self._mission: MissionPhase | None = None
         self._vehicle: VehiclePhase | None = None
+        self._needed_s: float | None = None
+        """When it was needed last since it announced to leave; None: it has not."""
+        self._relieved = False
 
     def pose(self, pose: Pose) -> None:
         """Own pose."""
@@ -115,6 +131,7 @@ class Carrier:
             and self._vehicle in (VehiclePhase.HOLDING, VehiclePhase.FLYING)
         )
         battery = self._monitor.update(now_s, self._voltage_v, self.account.battery(math.nan))
+        battery = self._handed_over(now_s, battery, serving)
         offers: list[Offer] = []
         if self._demand is not None:
             here_m = pose.position_m[:2] if serving and pose is not None else None
@@ -130,5 +147,30 @@ class Carrier:
             time_left_s=battery.time_left_s,
             tier=battery.tier,
             reason=battery.reason,
+            may_take_off=battery.may_take_off,
         )
         return Carried(resources, offers)
+
+    def _handed_over(self, now_s: float, battery: BatteryView, serving: bool) -> BatteryView:
+        """The battery's view; at its hand-over level that of a drone that lands, once it is relieved."""
+        if battery.tier < Tier.HAND_OVER:
+            self._needed_s, self._relieved = None, False
+        elif battery.tier is Tier.HAND_OVER and not self._relieved:
+            if self._needed_s is None or not serving or self._is_needed():
+                self._needed_s = now_s
+            self._relieved = now_s - self._needed_s >= self.params.relieved_s
+        if battery.tier is Tier.HAND_OVER and self._relieved:
+            return replace(battery, tier=Tier.LAND, reason=f"relieved; {battery.reason}")
+        return battery
+
+    def _is_needed(self) -> bool:
+        """Whether a disc in which this drone serves misses without it what it carries; also while nobody says."""
+        if self._demand is None:
+            return True
+        carried = self.account.supply > NEGLIGIBLE_AMOUNT
+        for consumer in self._demand.consumers:
+            if self.account.drone in consumer.servers:
+                missing = (consumer.remaining > NEGLIGIBLE_AMOUNT) & (consumer.depletion == rules.ZERO_DEPLETION)
+                if self.account.drone not in consumer.leaving or np.any(missing & carried):
+                    return True
+        return False

@@ -6,6 +6,9 @@ It decides while
     and  the own pose is fresh  and  supply and demand have been heard
 
 When one of the first three ends, its recurrent state and inbox are forgotten; a pose that is late only skips ticks.
+
+At the tier HAND_OVER it stays where it is (velocity 0) and is silent to its neighbours: for them, as in training, a
+drone that is silent serves no more, so that another takes its place while it is still there.
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ class Decider:
         self._mission: MissionPhase | None = None
         self._vehicle: VehiclePhase | None = None
         self._switched_on = False
+        self._on_mission = False
 
     def pose(self, pose: Pose) -> None:
         """Own pose."""
@@ -87,8 +91,14 @@ class Decider:
         return Sighting(self.mind.drone, now_s, self._pose.position_m)
 
     @property
+    def stays(self) -> bool:
+        """Whether, at the last tick, the drone was to stay where it is because it hands over."""
+        tier = Tier.OK if self._resources is None else self._resources.tier
+        return self._on_mission and self._pose is not None and tier is Tier.HAND_OVER
+
+    @property
     def pose_stamp_s(self) -> float:
-        """Stamp of the pose that the last decision used [s]."""
+        """Stamp of the newest pose, which the last decision used [s]."""
         assert self._pose is not None, "no decision without a pose"
         return self._pose.stamp_s
 
@@ -99,12 +109,11 @@ class Decider:
             ContractError, InputError: see `Mind.decide`.
         """
         resources = self._resources
-        on = (
-            self._mission is MissionPhase.ACTIVE
-            and self._vehicle in (VehiclePhase.HOLDING, VehiclePhase.FLYING)
-            and resources is not None
-            and resources.tier <= Tier.WARN
+        self._on_mission = self._mission is MissionPhase.ACTIVE and self._vehicle in (
+            VehiclePhase.HOLDING,
+            VehiclePhase.FLYING,
         )
+        on = self._on_mission and resources is not None and resources.tier <= Tier.WARN
         if self._switched_on and not on:
             self.mind.reset()
         self._switched_on = on

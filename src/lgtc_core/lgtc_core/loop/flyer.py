@@ -46,11 +46,12 @@ class Flyer:
     Args:
         arena: for the flight height.
         params: lifetimes, and the pilot's times and tolerances.
+        rejoins: whether it takes off again, once charged, while the mission goes on.
     """
 
-    def __init__(self, arena: Arena, params: FlyerParams | None = None) -> None:
+    def __init__(self, arena: Arena, params: FlyerParams | None = None, rejoins: bool = False) -> None:
         self.params = params or FlyerParams()
-        self.pilot = Pilot(arena, self.params.pilot)
+        self.pilot = Pilot(arena, self.params.pilot, rejoins)
         self._pose: Pose | None = None
         self._command: SafeCommand | None = None
         self._resources: Resources | None = None
@@ -105,6 +106,7 @@ class Flyer:
             Tier.OK if resources is None else resources.tier,
             self._position(now_s),
             self._command,
+            resources is not None and resources.may_take_off,
         )
         if order.setpoint is not None:
             self._setpoint, self._setpoint_s = order.setpoint, now_s

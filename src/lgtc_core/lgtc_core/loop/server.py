@@ -5,6 +5,7 @@ from __future__ import annotations
 from lgtc_core.demand.book import Answer, DemandBook
 from lgtc_core.demand.consumer import ConsumerSpec
 from lgtc_core.fleet.team import Edit
+from lgtc_core.flight.phases import Tier
 from lgtc_core.wire import Resources
 
 
@@ -13,7 +14,10 @@ def report(book: DemandBook, drone: str, resources: Resources) -> Answer:
     if resources.kinds != book.kinds:
         got, expected = ", ".join(resources.kinds) or "none", ", ".join(book.kinds)
         return Answer(False, f"resources of {drone}: got the kinds {got}; expected {expected}, one fleet file for all")
-    return book.presence(drone, resources.stamp_s, resources.position_m[:2], resources.supply, resources.serving)
+    leaving = resources.tier >= Tier.HAND_OVER
+    return book.presence(
+        drone, resources.stamp_s, resources.position_m[:2], resources.supply, resources.serving, leaving
+    )
 
 
 def edit(book: DemandBook, operation: int, consumer: ConsumerSpec, request_id: str = "") -> Answer:
