@@ -7,13 +7,14 @@ Each flight is the hand-over scenario, offline, with its own seed: batteries of 
 drone, a server or a spare,
     hand    is set to 0 to 11 % of charge, below its landing level, at a random time, as in the paper's Section V: its
             cell stays full, which tells how the others answer;
-    cell    starts with a cell that reaches its landing level at a random time of the flight, which tells whether it
-            comes down while there is something left.
+    cell    starts with a cell that reaches its hand-over level at a random time of the flight, which tells whether
+            its place is covered before it goes, and whether it comes down while there is something left.
 From the bag of each:
 
     order      seconds from the tier LAND to the landing, as the report's check has it
     touchdown  the cell's voltage, under load, in the last moment before the drone is down [V]
     distance   smallest distance of a pair beyond what it must keep, in the air and over those on the ground [m]
+    notice     seconds from its announcement that it leaves to its leaving
     gap        seconds without a server at a place whose server landed; none when it was covered before that
 """
 
@@ -39,8 +40,10 @@ from lgtc_core.flight.battery import CellModel
 from lgtc_core.flight.phases import Tier, VehiclePhase
 from lgtc_sim.offline import fly
 
-AFTER_S = 30.0
-"""Flown on after the battery was emptied."""
+TAKE_OFF_S = 5.0
+"""From the first step to the time when the policies take over, about."""
+AFTER_S = 40.0
+"""Flown on after the battery was emptied, or at its hand-over level."""
 
 
 def emptied(team: Team, seed: int, by_hand: bool) -> tuple[Team, str]:
@@ -52,9 +55,13 @@ def emptied(team: Team, seed: int, by_hand: bool) -> tuple[Team, str]:
     for drone in team.drones:
         charge = chance.uniform(0.7, 1.0)
         if drone.name == name and not by_hand:
-            cell = CellModel(drone.battery, drone.battery.land_charge)
+            level = drone.battery.levels[Tier.HAND_OVER][1]
+            cell = CellModel(drone.battery, level)
             per_s = cell.current_a(drone.battery.hover_power_w) / 3.6 / drone.battery.capacity_mah
-            charge = drone.battery.land_charge + per_s * at_s
+            charge = level + per_s * (at_s + TAKE_OFF_S)
+            # It would not take off with so little: here it may.
+            levels = {"arm_charge": charge - 0.01, "arm_voltage_v": 3.5, "warn_charge": level, "hand_over_charge": level}
+            drone = replace(drone, battery=replace(drone.battery, **levels))
         supply = list(drone.supply)
         supply[kind] = charge
         drones.append(replace(drone, supply=tuple(supply)))
@@ -82,6 +89,7 @@ def judged(flight: Flight, drone: str) -> dict[str, Any]:
         "order_s": float(landing[0] - asks[0]) if len(asks) and len(landing) else None,
         "touchdown_v": touchdown_v,
         "margin_m": min(margins),
+        "notice_s": [round(one.notice_s, 2) for one in left if np.isfinite(one.notice_s)],
         "gaps_s": [one.gap_s if np.isfinite(one.gap_s) else None for one in left],
     }
 
@@ -116,6 +124,7 @@ def summary(flights: list[dict[str, Any]]) -> dict[str, Any]:
     """Figures of all flights."""
     gaps = [gap for flight in flights for gap in flight["gaps_s"]]
     served = [gap for gap in gaps if gap is not None]
+    notices = [notice for flight in flights for notice in flight["notice_s"]]
     volts = [flight["touchdown_v"] for flight in flights if flight["touchdown_v"] is not None]
     orders = [flight["order_s"] for flight in flights if flight["order_s"] is not None]
     return {
@@ -125,6 +134,7 @@ def summary(flights: list[dict[str, Any]]) -> dict[str, Any]:
         "voltage at touchdown, least [V]": round(min(volts), 3),
         "smallest margin of distance [m]": round(min(flight["margin_m"] for flight in flights), 3),
         "hand-overs": len(gaps),
+        "announced before, median [s]": round(float(np.median(notices)), 1) if notices else None,
         "of these without a gap": sum(gap == 0.0 for gap in served),
         "of these with a gap that was closed": sum(gap > 0.0 for gap in served),
         "longest closed gap [s]": round(max(served, default=0.0), 1),

@@ -17,7 +17,7 @@ import numpy as np
 from lgtc_analysis.flight import Bools, DroneFlight, Flight, Floats, Ints, Series
 from lgtc_analysis.timeline import Timeline, held, held_rows, in_the_air, phases, pose_times, ticks, timeline
 from lgtc_core import schema
-from lgtc_core.flight.phases import VehiclePhase
+from lgtc_core.flight.phases import Tier, VehiclePhase
 from lgtc_core.world import assignment, rules
 
 TICK_S = 0.05
@@ -171,6 +171,13 @@ class Handover:
     """Who serves at that time."""
     met_again_s: float
     """Mission time at which nothing is missing there again [s]; NaN: never."""
+    announced_s: float
+    """Mission time at which the first of them announced that it leaves [s]; NaN: nobody did."""
+
+    @property
+    def notice_s(self) -> float:
+        """Time from the announcement to the leaving [s]; NaN: there was none."""
+        return self.left_s - self.announced_s
 
     @property
     def gap_s(self) -> float:
@@ -212,6 +219,7 @@ def handovers(flight: Flight) -> tuple[Handover, ...]:
                     if len(served)
                     else (),
                     met_again_s=float(demand.time_s[met[0]]) if len(met) else float("nan"),
+                    announced_s=min(_announced_s(flight.drones[flight.names[i]], left_s) for i in (landing or leavers)),
                 )
             )
     return tuple(sorted(result, key=lambda one: one.left_s))
@@ -228,7 +236,15 @@ def _served_for(serving: Bools, time_s: Floats, until: int) -> float:
 def _lands(drone: DroneFlight, at_s: float) -> bool:
     """Whether a drone begins to land, or is landing, about this time."""
     landing = drone.vehicle.time_s[drone.vehicle.phase >= VehiclePhase.LANDING]
-    return bool(len(landing)) and float(landing[0]) <= at_s + LANDING_SOON_S
+    return bool(((landing >= at_s - LANDING_SOON_S) & (landing <= at_s + LANDING_SOON_S)).any())
+
+
+def _announced_s(drone: DroneFlight, left_s: float) -> float:
+    """Since when a drone that left had announced it [s]; NaN: it had not."""
+    before = np.flatnonzero(drone.resources.time_s < left_s)
+    quiet = before[drone.resources.tier[before] < Tier.HAND_OVER]
+    since = before[before > (quiet[-1] if len(quiet) else -1)]
+    return float(drone.resources.time_s[since[0]]) if len(since) else float("nan")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lgtc_analysis import metrics
-from lgtc_analysis.flight import Flight
+from lgtc_analysis.flight import DroneFlight, Flight
 from lgtc_core.fleet.team import Event
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 
@@ -54,13 +54,26 @@ def _moments(flight: Flight) -> Iterator[Moment]:
         yield Moment(event.at_s, event_words(flight, event))
     for one in metrics.handovers(flight):
         who = " and ".join(one.leavers)
-        yield Moment(one.left_s, f"{one.consumer}: {who} no longer serves")
+        if np.isfinite(one.announced_s):
+            yield Moment(one.announced_s, f"{one.consumer}: {who} announces to leave")
+        covered = ", without a gap" if one.gap_s == 0 else ""
+        yield Moment(one.left_s, f"{one.consumer}: {who} no longer serves{covered}")
         if one.successors and one.gap_s > 0:
             yield Moment(one.served_again_s, f"{one.consumer}: served again, by {' and '.join(one.successors)}")
     for drone in flight.drones.values():
-        landing = drone.vehicle.time_s[drone.vehicle.phase == VehiclePhase.LANDING]
-        if len(landing) and landing[0] < flight.active_s[1] - 1e-6:
-            yield Moment(float(landing[0]), f"{drone.name}: lands, the others fly on")
+        for begins_s in _begins_s(drone, VehiclePhase.LANDING):
+            if begins_s < flight.active_s[1] - 1e-6:
+                yield Moment(begins_s, f"{drone.name}: lands, the others fly on")
+        for begins_s in _begins_s(drone, VehiclePhase.TAKING_OFF):
+            if begins_s > flight.active_s[0] + 1e-6:
+                yield Moment(begins_s, f"{drone.name}: takes off, charged again")
+
+
+def _begins_s(drone: DroneFlight, phase: VehiclePhase) -> list[float]:
+    """Every time at which a vehicle entered a phase [s]."""
+    on = drone.vehicle.phase == phase
+    begins: list[float] = drone.vehicle.time_s[on & ~np.append(False, on[:-1])].tolist()
+    return begins
 
 
 def happened(flight: Flight) -> tuple[Event, ...]:

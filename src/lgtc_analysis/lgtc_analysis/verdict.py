@@ -163,15 +163,15 @@ def _empty_landed(flight: Flight) -> Check:
 
 
 def _landing_delay_s(flight: Flight, drone: str) -> float:
-    """Time from the battery's demand while active until the drone lands [s]; NaN: no demand, inf: it did not
-    land.
+    """Longest time from the battery's demand, while active, until the drone in the air lands [s]; NaN: no demand,
+    inf: it did not land.
     """
     one = flight.drones[drone]
-    asks = one.resources.time_s[(one.resources.tier >= Tier.LAND) & metrics.within(one.resources, flight.active_s)]
-    if not len(asks):
-        return float("nan")
-    lands = one.vehicle.time_s[one.vehicle.phase >= VehiclePhase.LANDING]
-    return max(0.0, float(lands[0] - asks[0])) if len(lands) else float("inf")
+    asks = (one.resources.tier >= Tier.LAND) & metrics.within(one.resources, flight.active_s)
+    asked_s = one.resources.time_s[asks & ~np.append(False, asks[:-1])]
+    lands_s = one.vehicle.time_s[one.vehicle.phase >= VehiclePhase.LANDING]
+    delays = [lands_s[lands_s >= at_s - LANDING_ORDER_S][:1] - at_s for at_s in asked_s]
+    return max((max(0.0, float(delay[0])) if len(delay) else float("inf") for delay in delays), default=float("nan"))
 
 
 def _distances_kept(flight: Flight) -> Check:

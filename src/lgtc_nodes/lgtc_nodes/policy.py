@@ -42,7 +42,7 @@ class PolicyNode(SwarmNode[PolicyParams]):
         /mission (MissionState): it decides only while ACTIVE.
 
     Publishes:
-        velocity_nominal (TwistStamped): where to fly; the stamp is that of the pose that was used. 0 while handing over.
+        velocity_nominal (TwistStamped): where to fly, 0 while handing over; stamped with the pose that was used.
         features (AgentFeatures): to the neighbours.
         policy_state (PolicyState): what was decided and why, for the recorder.
         /presence (Presence): "I am here"; also the sign that this node is up.

@@ -287,3 +287,17 @@ def test_an_unusable_setpoint_is_refused_and_changes_nothing(bad: list[float]) -
 def test_an_unknown_drone_is_refused_by_name() -> None:
     with pytest.raises(InputError, match="cf9"):
         vehicles().arm("cf9", True)
+
+
+def test_a_charger_fills_the_cell_on_the_ground_alone() -> None:
+    battery = BatteryParams(charge_current_a=0.5)
+    clock = Clock(Vehicles(["cf1"], [[0.0, 0.0, 0.0]], [DRONE], [battery], VehicleParams()))
+    clock.world.set_charge("cf1", 0.5)
+    clock.run(10.0)
+    assert clock.world.charge[0] == pytest.approx(0.5 + 0.5 * 10.0 / 3.6 / battery.capacity_mah, rel=1e-3)
+    assert clock.world.voltage_v[0] > BatteryParams().resistance_ohm * 0.5 + 3.9
+    charged = clock.world.charge[0]
+    clock.world.arm("cf1", True)
+    clock.world.takeoff("cf1", 1.0)
+    clock.run(10.0)
+    assert clock.world.charge[0] < charged

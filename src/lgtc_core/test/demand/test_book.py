@@ -403,3 +403,18 @@ class BookMachine(RuleBasedStateMachine):
 
 TestBookMachine = BookMachine.TestCase
 TestBookMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_who_announces_to_leave_serves_on_while_what_it_carries_is_missing_already() -> None:
+    book = _book(_spec())
+    book.presence("cf1", 0.0, (0.0, 0.0), (0.8, 0.0), True, leaving=True)
+    (consumer,) = book.view(0.0).consumers
+    assert (consumer.servers, consumer.leaving) == (("cf1",), ("cf1",))
+    assert consumer.remaining[0] == 1.0
+    book.presence("cf2", 0.1, (0.1, 0.0), (1.0, 0.0), True)
+    (consumer,) = book.view(0.1).consumers
+    assert (consumer.servers, consumer.leaving) == (("cf1", "cf2"), ("cf1",))
+    assert consumer.remaining[0] == 0.0
+    book.presence("cf1", 0.2, (0.0, 0.0), (0.8, 0.0), False, leaving=True)
+    (consumer,) = book.view(0.2).consumers
+    assert (consumer.servers, consumer.leaving) == (("cf2",), ())

@@ -144,3 +144,56 @@ def test_a_cell_refuses_an_impossible_charge(charge: float) -> None:
 def test_levels_out_of_order_are_refused_with_key_and_numbers() -> None:
     with pytest.raises(ConfigError, match=r"battery\.land_charge: got 0\.5; expected between .* warn_charge"):
         build(BatteryParams, {"land_charge": 0.5}, "fleet.yaml", "battery")
+
+
+@given(st.lists(st.floats(-0.02, 0.02), min_size=50, max_size=50), st.integers(0, 4))
+def test_noise_and_single_readings_that_are_off_do_not_put_the_landing_off(noise: list[float], place: int) -> None:
+    monitor = BatteryMonitor(PARAMS)
+    below_v = PARAMS.land_voltage_v - 0.021
+    for k, n in enumerate(noise):
+        reading_v = 3.9 if k % 5 == place else below_v + n  # every fifth reading is far too high
+        if monitor.update(0.1 * k, reading_v, math.nan).tier >= Tier.LAND:
+            break
+    assert 0.1 * k <= PARAMS.dwell_s + 1.0
+
+
+def test_on_the_way_down_every_tier_comes_in_its_turn_and_the_hand_over_long_before_the_landing() -> None:
+    cell, monitor, began_s, now_s = CellModel(PARAMS, 0.4), BatteryMonitor(PARAMS), {}, 0.0
+    while monitor.update(now_s, cell.voltage_v(PARAMS.hover_power_w), cell.charge).tier < Tier.CRITICAL:
+        began_s.setdefault(monitor.update(now_s, cell.voltage_v(PARAMS.hover_power_w), cell.charge).tier, now_s)
+        cell.step(0.1, PARAMS.hover_power_w)
+        now_s += 0.1
+    assert list(began_s) == [Tier.OK, Tier.WARN, Tier.HAND_OVER, Tier.LAND]
+    assert began_s[Tier.LAND] - began_s[Tier.HAND_OVER] >= 15.0
+
+
+@pytest.mark.parametrize(
+    ("voltage_v", "charge", "may"),
+    [(3.9, 0.34, False), (3.9, 0.36, True), (3.74, 0.9, False), (3.76, 0.9, True), (math.nan, 0.36, True)],
+)
+def test_nothing_takes_off_below_the_arming_level(voltage_v: float, charge: float, may: bool) -> None:
+    monitor = BatteryMonitor(PARAMS)
+    assert monitor.update(0.0, voltage_v, charge).may_take_off is may
+
+
+def test_a_charged_cell_may_take_off_again_and_not_before() -> None:
+    cell, monitor = CellModel(PARAMS, 0.05), BatteryMonitor(PARAMS)
+    allowed_at = []
+    for k in range(2000):
+        cell.fill(1.0, 0.5)
+        if monitor.update(float(k), cell.charging_voltage_v(0.5), cell.charge).may_take_off:
+            allowed_at.append(cell.charge)
+    assert PARAMS.arm_levels[1] <= allowed_at[0] <= PARAMS.arm_levels[1] + 0.01
+    assert cell.charge == 1.0
+
+
+@given(charges, st.floats(0.0, 1.0), st.floats(0.1, 100.0))
+def test_what_a_charger_puts_in_is_current_by_time_until_the_cell_is_full(c: float, a: float, dt_s: float) -> None:
+    cell = CellModel(PARAMS, c)
+    cell.fill(dt_s, a)
+    assert cell.charge == pytest.approx(min(1.0, c + a * dt_s / 3.6 / PARAMS.capacity_mah))
+
+
+def test_arming_below_the_landing_level_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"battery\.arm_charge: got 0\.1; expected above land_charge \(0\.12\)"):
+        build(BatteryParams, {"arm_charge": 0.1}, "fleet.yaml", "battery")

@@ -61,3 +61,24 @@ def test_where_nothing_is_free_it_lands_where_it_is() -> None:
     own = np.array([0.5, -1.0])
     crowd = np.stack(np.meshgrid(np.linspace(-2.0, 3.0, 21), np.linspace(-3.0, 1.0, 17)), -1).reshape(-1, 2)
     assert np.array_equal(free_spot(own, crowd, CLEARANCE_M, ARENA), own)
+
+
+@given(scene(), st.lists(st.tuples(st.floats(-2.0, 3.0), st.floats(-3.0, 1.0), st.floats(0.2, 0.7)), max_size=3))
+def test_it_comes_down_outside_of_every_disc_where_such_a_place_is_within_reach(
+    pair: tuple[np.ndarray, np.ndarray], places: list[tuple[float, float, float]]
+) -> None:
+    own, others = pair
+    discs, reach_m = np.array(places).reshape(-1, 3), 2.0
+    spot = free_spot(own, others, CLEARANCE_M, ARENA, discs, reach_m)
+    grid = np.stack(np.meshgrid(np.linspace(-2.0, 3.0, 101), np.linspace(-3.0, 1.0, 81)), -1).reshape(-1, 2)
+    room = ARENA.contains(grid, 0.5 * CLEARANCE_M) & is_clear(grid, others, 1.1 * CLEARANCE_M)
+    for x_m, y_m, radius_m in places:
+        room &= np.hypot(*(grid - [x_m, y_m]).T) >= radius_m + 1.1 * CLEARANCE_M
+    if (room & (np.hypot(*(grid - own).T) <= reach_m - CLEARANCE_M)).any():
+        assert is_clear(spot, others, CLEARANCE_M)
+        assert all(np.hypot(*(spot - disc[:2])) >= disc[2] + CLEARANCE_M for disc in discs)
+        assert np.hypot(*(spot - own)) <= reach_m
+    else:
+        without = free_spot(own, others, CLEARANCE_M, ARENA, reach_m=reach_m)
+        outside = all(np.hypot(*(spot - disc[:2])) >= disc[2] + CLEARANCE_M for disc in discs)
+        assert outside or np.array_equal(spot, without)

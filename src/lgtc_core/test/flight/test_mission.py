@@ -257,3 +257,12 @@ def test_whatever_the_vehicles_report_the_mission_ends_in_time(
     order = [phase for phase in flight.phases if phase is not MissionPhase.ABORT]
     assert order == sorted(order)
     assert len(flight.events) <= len(team.events)
+
+
+def test_where_charged_drones_rejoin_the_mission_goes_on_while_all_are_down(team: Team) -> None:
+    flight = Flight(dataclasses.replace(team, rejoin=True))
+    flight.until(MissionPhase.ACTIVE, 10.0)
+    flight.vehicles = dict.fromkeys(team.names, LANDED)
+    assert flight.run(20.0).phase is MissionPhase.ACTIVE
+    flight.vehicles = dict.fromkeys(team.names, FAILED)
+    assert flight.until(MissionPhase.DONE, 1.0).reason.startswith("no drone is left")

@@ -341,3 +341,64 @@ def test_the_reference_of_a_drone_that_is_held_stays_on_its_leash(velocities: li
     for velocity_mps in velocities:
         setpoint = reference.advance(np.array(velocity_mps), 0.1, np.zeros(3))
         assert np.linalg.norm(setpoint.position_m) <= 0.3 + 1e-12
+
+
+def test_a_drone_below_its_arming_level_stays_on_the_ground_and_says_why() -> None:
+    pilot = Pilot(ARENA, PilotParams())
+    order = pilot.update(0.0, MissionPhase.TAKE_OFF, Tier.OK, np.zeros(3), command(0.0), may_take_off=False)
+    assert order.action is Action.NONE
+    assert "arming level" in order.reason
+    assert pilot.update(0.1, MissionPhase.TAKE_OFF, Tier.OK, np.zeros(3), command(0.1)).action is Action.ARM
+
+
+class Rejoining(Drone):
+    """A drone that landed with an empty battery while the mission goes on."""
+
+    def __init__(self, rejoins: bool = True) -> None:
+        super().__init__()
+        self.pilot.rejoins = rejoins
+        self.may_take_off, self.clear_above = True, True
+        self.run(3.0, MissionPhase.TAKE_OFF)
+        self.may_take_off = False
+        self.run(5.0, MissionPhase.ACTIVE, Tier.LAND)
+        assert self.pilot.phase is VehiclePhase.LANDED
+
+    def tick(self, mission: MissionPhase | None, tier: Tier = Tier.OK, newest: SafeCommand | None = None) -> Order:
+        update = self.pilot.update
+        newest = None if newest is None else newest._replace(clear_above=self.clear_above)
+        self.pilot.update = lambda *words: update(*words, self.may_take_off)  # type: ignore[method-assign]
+        try:
+            return super().tick(mission, tier, newest)
+        finally:
+            del self.pilot.update
+
+
+def test_a_charged_drone_rejoins_with_nobody_above_it_while_the_mission_goes_on() -> None:
+    drone = Rejoining()
+    drone.run(5.0, MissionPhase.ACTIVE)
+    assert drone.pilot.phase is VehiclePhase.LANDED, "not charged"
+    drone.may_take_off, drone.clear_above = True, False
+    drone.run(5.0, MissionPhase.ACTIVE)
+    assert drone.pilot.phase is VehiclePhase.LANDED, "somebody is above it"
+    drone.clear_above = True
+    drone.run(8.0, MissionPhase.ACTIVE)
+    assert drone.pilot.phase is VehiclePhase.FLYING
+    drone.run(5.0, MissionPhase.LAND)
+    assert drone.pilot.phase is VehiclePhase.LANDED
+
+
+@pytest.mark.parametrize("mission", [None, *set(MissionPhase) - {MissionPhase.ACTIVE, MissionPhase.TAKE_OFF}])
+def test_a_charged_drone_rejoins_in_no_other_phase(mission: MissionPhase | None) -> None:
+    drone = Rejoining()
+    drone.may_take_off = True
+    drone.run(5.0, mission)
+    assert drone.pilot.phase is VehiclePhase.LANDED
+
+
+def test_neither_where_drones_do_not_rejoin_nor_after_an_operator_landed_it_does_it_take_off_again() -> None:
+    stays, held = Rejoining(rejoins=False), Rejoining()
+    held.pilot.land("an operator landed it")
+    for drone in (stays, held):
+        drone.may_take_off = True
+        drone.run(5.0, MissionPhase.ACTIVE)
+        assert drone.pilot.phase is VehiclePhase.LANDED

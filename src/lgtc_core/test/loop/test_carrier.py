@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lgtc_core.demand.view import ConsumerView, DemandView
 from lgtc_core.fleet.team import Team
 from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
 from lgtc_core.loop.carrier import Carrier
@@ -73,3 +74,42 @@ def test_an_empty_battery_asks_for_landing_also_when_it_was_emptied_by_hand(carr
     assert tiers[-1] >= Tier.LAND
     assert carrier.tick(4.0).resources.supply[0] == 0.0
     assert carrier.tick(4.0).resources.reason
+
+
+def _run(carrier: Carrier, words: Any, span_s: tuple[float, float], view: DemandView, charge: float = 0.15) -> Tier:
+    """The tier after a while at the hand-over level."""
+    for now_s in np.arange(*span_s, 0.1):
+        carrier.pose(words.pose(now_s))
+        carrier.battery(words.battery(now_s, charge))
+        carrier.demand(view)
+        tier = carrier.tick(now_s).resources.tier
+    return tier
+
+
+def _place(servers: tuple[str, ...], leaving: tuple[str, ...], missing: float) -> DemandView:
+    asked, kinds = np.array([0.5, 0.0]), np.array([1, 0])
+    place = ConsumerView("here", 0, np.zeros(2), 0.55, asked, np.array([missing, 0.0]), kinds, servers, leaving)
+    return DemandView(1, ("battery", "parcel"), (place,))
+
+
+def test_about_to_leave_it_stays_until_it_is_relieved_and_then_lands(carrier: Carrier, words: Any) -> None:
+    alone, both = _place(("cf1",), ("cf1",), 0.5), _place(("cf1", "cf2"), ("cf1",), 0.0)
+    assert _run(carrier, words, (0.1, 10.0), alone) is Tier.HAND_OVER
+    assert carrier.tick(10.0).resources.serving
+    assert _run(carrier, words, (10.0, 10.9), both) is Tier.HAND_OVER
+    assert _run(carrier, words, (10.9, 11.3), both) is Tier.LAND
+    assert _run(carrier, words, (11.3, 13.0), alone) is Tier.LAND, "an order to land is not taken back"
+
+
+def test_it_does_not_take_itself_for_relieved_before_its_announcement_was_heard(carrier: Carrier, words: Any) -> None:
+    assert _run(carrier, words, (0.1, 10.0), _place(("cf1",), (), 0.0)) is Tier.HAND_OVER
+
+
+def test_a_drone_that_serves_nobody_lands_at_its_hand_over_level(carrier: Carrier, words: Any) -> None:
+    assert _run(carrier, words, (0.1, 3.0), _place(("cf2",), (), 0.0)) is Tier.LAND
+
+
+def test_nobody_relieves_it_and_it_lands_at_the_landing_level_all_the_same(carrier: Carrier, words: Any) -> None:
+    alone = _place(("cf1",), ("cf1",), 0.5)
+    assert _run(carrier, words, (0.1, 10.0), alone) is Tier.HAND_OVER
+    assert _run(carrier, words, (10.0, 14.0), alone, charge=0.11) is Tier.LAND

@@ -86,3 +86,14 @@ def test_switched_off_it_forgets_its_state_and_what_it_heard(decider: Decider, w
     assert again is not None
     assert again.neighbours_heard == 0
     np.testing.assert_allclose(again.state, first.state)
+
+
+def test_handing_over_it_is_silent_and_stays_where_it_is(decider: Decider, words: Any) -> None:
+    assert decider.tick(0.05) is not None
+    assert not decider.stays
+    decider.resources(words.resources(0.05, Tier.HAND_OVER))
+    assert decider.tick(0.1) is None
+    assert decider.stays
+    decider.vehicle(words.vehicle(0.1, VehiclePhase.LANDING))
+    assert decider.tick(0.15) is None
+    assert not decider.stays
