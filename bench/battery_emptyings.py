@@ -60,8 +60,8 @@ def emptied(team: Team, seed: int, by_hand: bool) -> tuple[Team, str]:
             per_s = cell.current_a(drone.battery.hover_power_w) / 3.6 / drone.battery.capacity_mah
             charge = level + per_s * (at_s + TAKE_OFF_S)
             # It would not take off with so little: here it may.
-            levels = {"arm_charge": charge - 0.01, "arm_voltage_v": 3.5, "warn_charge": level, "hand_over_charge": level}
-            drone = replace(drone, battery=replace(drone.battery, **levels))
+            low = replace(drone.battery, arm_charge=charge - 0.01, arm_voltage_v=3.5)
+            drone = replace(drone, battery=replace(low, warn_charge=level, hand_over_charge=level))
         supply = list(drone.supply)
         supply[kind] = charge
         drones.append(replace(drone, supply=tuple(supply)))
