@@ -1,7 +1,7 @@
 """Run folders: what a training run leaves, and how it is read back, without executing anything in it.
 
 RUN_DIR/config.yaml      the experiment, in full
-RUN_DIR/origin.json      seed, code version, library versions, machine
+RUN_DIR/origin.json      per start of the run: seed, code version, every library's version, machine, what was changed
 RUN_DIR/checkpoint.pt    weights, optimiser, random generators: an interrupted run continues from here
 RUN_DIR/best.pt          weights of the best evaluation so far
 RUN_DIR/log.jsonl        one line per evaluation
@@ -9,6 +9,7 @@ RUN_DIR/log.jsonl        one line per evaluation
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from dataclasses import dataclass
@@ -52,11 +53,45 @@ def save(path: Path, content: dict[str, Any]) -> None:
     try:
         torch.save(content, scratch)
         os.replace(scratch, path)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError on a full disk
         scratch.unlink(missing_ok=True)
         raise ConfigError(
             str(path), "", f"cannot be written: {error}", "room on the disk; the last checkpoint is kept"
         ) from None
+
+
+def write(path: Path, text: str, append: bool = False) -> None:
+    """Write a text file of a run.
+
+    Raises:
+        ConfigError: the disk took not all of it.
+    """
+    try:
+        with path.open("a" if append else "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be written: {error}", "room on the disk") from None
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log, one mapping per evaluation; a last line that a crash cut short is left out.
+
+    Raises:
+        ConfigError: there is no log, or a line in the middle is not ours.
+    """
+    path = folder / LOG
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(str(path), "", error.strerror or str(error), "the log of a training run") from None
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            if number < len(lines):
+                raise ConfigError(str(path), f"line {number}", repr(line[:40]), "one JSON mapping per line") from None
+    return rows
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -66,7 +101,7 @@ def load(path: Path) -> dict[str, Any]:
         ConfigError: missing, cut short, or not a checkpoint of ours.
     """
     try:
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise ConfigError(str(path), "", "no such file", "a checkpoint written by lgtc_training.train") from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:

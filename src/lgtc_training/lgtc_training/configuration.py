@@ -162,7 +162,12 @@ class ExperimentConfig:
     seed: Annotated[int, Bounds(0, 2**31 - 1), "of everything random"] = 0
     evaluate_every: Annotated[int, Bounds(1, 10**6), "updates between two evaluations"] = 20
     evaluation_worlds: Annotated[int, Bounds(1, 4096), "held-out worlds per evaluation during training"] = 64
-    patience: Annotated[int, Bounds(0, 10**6), "evaluations without improvement before the run ends; 0: never"] = 0
+    patience: Annotated[
+        int, Bounds(0, 10**6), "the run ends after so many evaluations on a plateau (see `plateau`); 0: never"
+    ] = 0
+    plateau: Annotated[
+        float, Bounds(0.0, 1.0), "an evaluation leaves the plateau when its objective is higher by more than this"
+    ] = 0.002
     minutes: Annotated[float, Bounds(0.0, 10**6, "min"), "wall time after which the run ends; 0: no limit"] = 0.0
 
     def __post_init__(self) -> None:

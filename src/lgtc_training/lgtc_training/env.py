@@ -117,7 +117,7 @@ class World:
         rewards: RewardWeights,
         seed: int,
         widths: tuple[int, ...] = (),
-        device: str = "cpu",
+        device: torch.device | str = "cpu",
     ) -> None:
         self.config, self.weights = config, rewards
         self.device = torch.device(device)

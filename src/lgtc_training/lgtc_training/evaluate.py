@@ -77,7 +77,7 @@ def greedy(world: World) -> tuple[Tensor, list[Tensor]]:
 
 
 def _silence(world: World) -> list[Tensor]:
-    return [torch.zeros(*world.p.shape[:2], message.shape[-1]) for message in world.links.messages]
+    return [torch.zeros_like(message[:, :, 0]) for message in world.links.messages]
 
 
 @dataclass(frozen=True)
@@ -97,18 +97,23 @@ class Score:
 
 
 def score(
-    controller: Controller, config: WorldConfig, rewards: RewardWeights, seed: int, widths: tuple[int, ...]
+    controller: Controller,
+    config: WorldConfig,
+    rewards: RewardWeights,
+    seed: int,
+    widths: tuple[int, ...],
+    device: torch.device | str = "cpu",
 ) -> Score:
     """Fly one episode in the worlds that `seed` gives."""
-    world = World(config, rewards, seed, widths)
-    total = torch.zeros(world.p.shape[:2])
+    world = World(config, rewards, seed, widths, device)
+    total = torch.zeros_like(world.p[..., 0])
     lived = world.alive.clone()
     close, switched, speed, counted = 0.0, 0.0, 0.0, 0.0
     before: Tensor | None = None
     for tick in range(config.ticks):
         action, messages = controller(world)
         total += world.step(action, messages).total()
-        gap = torch.cdist(world.p, world.p) + 10.0 * torch.eye(world.p.shape[1])
+        gap = torch.cdist(world.p, world.p) + 10.0 * torch.eye(world.p.shape[1], device=world.device)
         gap = torch.where(world.alive[:, None] & world.alive[:, :, None], gap, 10.0)
         close += float((gap < 0.5 * rewards.collision_distance).sum()) / float(lived.sum()) / config.ticks
         if tick >= config.ticks // 2:
@@ -149,9 +154,9 @@ def compare(
     widths = (policy.message_width,)
     rows = [
         (
-            score(Deterministic(policy, zero_liquid), config, rewards, seed, widths),
-            score(expert, config, rewards, seed, widths),
-            score(greedy, config, rewards, seed, widths),
+            score(Deterministic(policy, zero_liquid), config, rewards, seed, widths, policy.device),
+            score(expert, config, rewards, seed, widths, policy.device),
+            score(greedy, config, rewards, seed, widths, policy.device),
         )
         for seed in seeds
     ]
@@ -197,7 +202,7 @@ def hand_over(
     """
 
     def settled(controller: Controller) -> tuple[World, Tensor]:
-        world = World(config, rewards, seed, (policy.message_width,))
+        world = World(config, rewards, seed, (policy.message_width,), policy.device)
         for _ in range(settle_ticks):
             world.step(*controller(world))
         sole = world.sole_servers()
@@ -207,8 +212,8 @@ def hand_over(
         """(first tick at which the place is served, share of later ticks with all places served), each (W,)."""
         place = (world.inside() & victim[..., None]).any(1)
         world.lose(victim)
-        first = torch.full((len(place),), float("inf"))
-        good = torch.zeros(len(place))
+        first = torch.full((len(place),), float("inf"), device=world.device)
+        good = torch.zeros(len(place), device=world.device)
         for tick in range(1, ticks + 1):
             world.step(*controller(world))
             served = rules.serving(world.inside(), world.supply, world.demanded, world.kind).any(-1).any(1)
@@ -259,8 +264,8 @@ def stability(
 ) -> dict[str, float]:
     """2000 ticks of the battery scenario without an event: does the team stay where it is needed?"""
     config = battery_worlds(base, worlds)
-    result = score(Deterministic(policy), config, rewards, seed, (policy.message_width,))
-    best = score(expert, config, rewards, seed, (policy.message_width,))
+    result = score(Deterministic(policy), config, rewards, seed, (policy.message_width,), policy.device)
+    best = score(expert, config, rewards, seed, (policy.message_width,), policy.device)
     return {
         "satisfaction": result.satisfaction,
         "satisfaction_expert": best.satisfaction,

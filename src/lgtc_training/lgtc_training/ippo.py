@@ -28,15 +28,16 @@ from lgtc_core.mind.observation import Observation
 from lgtc_training.configuration import AlgorithmConfig
 from lgtc_training.env import World
 from lgtc_training.networks import LgtcNetwork, log_std, mean_action
+from lgtc_training.processes import Processes
 
 
 class DivergenceError(LgtcError):
-    """A loss is not finite. Attributes: update, term."""
+    """A term of the loss, or a gradient, is not finite. Attributes: update, term."""
 
     def __init__(self, update: int, term: str) -> None:
         self.update, self.term = update, term
         super().__init__(
-            f"update {update}: the {term} loss is not finite; the last good checkpoint is kept, lower the learning rate"
+            f"update {update}: {term} is not finite; the last good checkpoint is kept, lower the learning rate"
         )
 
 
@@ -108,11 +109,11 @@ class ReturnScale:
         self.enabled = enabled
         self.mean, self.square, self.weight = 0.0, 0.0, 0.0
 
-    def update(self, target: Tensor) -> None:
-        """Take in the targets of one rollout."""
+    def update(self, mean: float, square: float) -> None:
+        """Take in the targets of one rollout: their mean, and that of their squares."""
         keep = 0.95
-        self.mean = keep * self.mean + (1 - keep) * float(target.mean())
-        self.square = keep * self.square + (1 - keep) * float(target.square().mean())
+        self.mean = keep * self.mean + (1 - keep) * mean
+        self.square = keep * self.square + (1 - keep) * square
         self.weight = keep * self.weight + (1 - keep)
 
     def moments(self) -> tuple[float, float]:
@@ -144,7 +145,7 @@ def collect(
     policy_inputs: list[Observation] = []
     value_inputs: list[Observation] = []
     mean, deviation = scale.moments()
-    worth = torch.zeros(w, n)
+    worth = torch.zeros(w, n, device=world.device)
     for _ in range(world.config.ticks):
         policy_inputs.append(world.observe(state, 0))
         out = policy(policy_inputs[-1])
@@ -211,6 +212,10 @@ def advantages(rollout: Rollout, last: Tensor, last_alive: Tensor, config: Algor
     rollout.target = rollout.advantage + rollout.value
 
 
+_TERMS = ("policy", "value", "assignment", "motion", "entropy")
+"""Terms of the loss, in the order of `Losses`."""
+
+
 @dataclass
 class Losses:
     """Mean terms of one update."""
@@ -237,54 +242,74 @@ class Coefficients:
 
 
 class Learner:
-    """Networks, optimiser and the update."""
+    """Networks, optimiser and the update; `processes` share the samples and take every step together."""
 
-    def __init__(self, policy: LgtcNetwork, value: LgtcNetwork, config: AlgorithmConfig) -> None:
+    def __init__(
+        self, policy: LgtcNetwork, value: LgtcNetwork, config: AlgorithmConfig, processes: Processes | None = None
+    ) -> None:
         self.policy, self.value, self.config = policy, value, config
+        self.processes = processes or Processes()
         self.scale = ReturnScale(config.value_normalisation)
-        self.optimiser = torch.optim.Adam(
-            [*policy.parameters(), *value.parameters()], lr=config.learning_rate, eps=1e-5, fused=True
-        )
+        self.parameters = [*policy.parameters(), *value.parameters()]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=config.learning_rate, eps=1e-5, fused=True)
 
     def update(
-        self, rollouts: list[Rollout], coefficients: Coefficients, generator: torch.Generator, number: int,
+        self, rollouts: list[Rollout], coefficients: Coefficients, generators: list[torch.Generator], number: int,
         shares: list[float],
     ) -> Losses:  # fmt: skip
         """Several epochs over the rollouts of all groups; of each, in every epoch, a random share of the agents.
 
+        Args:
+            rollouts: one per group, with advantages.
+            coefficients: of the losses.
+            generators: one per rollout, of the order in which its samples are looked at.
+            number: of this update, for errors.
+            shares: of every rollout's samples that one epoch looks at.
+
         Raises:
-            DivergenceError: a term became NaN or infinite; weights are as before that step.
+            DivergenceError: a term or a gradient became NaN or infinite; weights are as before that step.
         """
         config = self.config
-        alive = torch.cat([rollout.advantage[rollout.alive] for rollout in rollouts])
-        centre, spread = alive.mean(), alive.std() + 1e-6
+        centre, spread, _ = self._moments([rollout.advantage[rollout.alive] for rollout in rollouts])
         if coefficients.judge:
-            self.scale.update(torch.cat([rollout.target[rollout.alive] for rollout in rollouts]))
+            mean, _, square = self._moments([rollout.target[rollout.alive] for rollout in rollouts])
+            self.scale.update(mean, square)
         flat = [rollout.flatten() for rollout in rollouts]
         snapshots = sum(rollout.value.shape[0] * rollout.value.shape[1] for rollout in rollouts)
-        batches = max(1, snapshots // config.batch)
-        sums, count = Losses(), 0
+        batches = max(1, self.processes.size * snapshots // config.batch)
+        totals = torch.zeros(len(_TERMS) + 2, dtype=torch.float64, device="cpu")
         for _ in range(config.epochs):
             orders = []
-            for samples, share in zip(flat, shares, strict=True):
-                order = torch.randperm(len(samples.alive), generator=generator)
+            for samples, share, generator in zip(flat, shares, generators, strict=True):
+                order = torch.randperm(len(samples.alive), generator=generator, device=generator.device)
                 orders.append(samples.alive[order[: max(1, round(share * len(order)))]].chunk(batches))
-            for batch in range(batches):
-                parts = [
-                    (samples, order[batch]) for samples, order in zip(flat, orders, strict=True) if batch < len(order)
-                ]
-                self._step(parts, centre, spread, coefficients, sums, number)
-                count += 1
-        return Losses(**{name: value / count for name, value in vars(sums).items()})
+            parts = [
+                [(samples, order[batch]) for samples, order in zip(flat, orders, strict=True) if batch < len(order)]
+                for batch in range(batches)
+            ]
+            rows = [float(sum(len(rows) for _, rows in part)) for part in parts]
+            agents = self.processes.sum(torch.tensor(rows, device=self.policy.device))
+            for part, count in zip(parts, agents.tolist(), strict=True):
+                totals += self._step(part, count, centre, spread, coefficients, number)
+        return Losses(*(totals / (config.epochs * batches)).tolist())
+
+    def _moments(self, values: list[Tensor]) -> tuple[float, float, float]:
+        """(mean, standard deviation, mean square) over the samples of all processes."""
+        joined = torch.cat(values).double()
+        sums = torch.stack((torch.ones_like(joined).sum(), joined.sum(), joined.square().sum()))
+        count, total, square = self.processes.sum(sums).tolist()
+        mean = total / count
+        return mean, (max(0.0, square - count * mean * mean) / max(1.0, count - 1.0)) ** 0.5, square / count
 
     def _step(
-        self, parts: list[tuple[Samples, Tensor]], centre: Tensor, spread: Tensor, coefficients: Coefficients,
-        sums: Losses, number: int,
-    ) -> None:  # fmt: skip
+        self, parts: list[tuple[Samples, Tensor]], agents: float, centre: float, spread: float,
+        coefficients: Coefficients, number: int,
+    ) -> Tensor:  # fmt: skip
+        """One optimiser step on some rows of every group; `agents` rows in all processes. Returns the mean terms."""
         config = self.config
-        agents = sum(len(rows) for _, rows in parts)
         mean, deviation = self.scale.moments()
-        terms = {name: torch.zeros(()) for name in ("policy", "value", "assignment", "motion", "entropy")}
+        nothing = torch.zeros((), device=self.policy.device)
+        terms = dict.fromkeys((*_TERMS, "kl", "agreement"), nothing)
         for samples, rows in parts:
             observation = samples.observation(samples.policy_input, rows)
             out = self.policy(observation)
@@ -293,7 +318,7 @@ class Learner:
             log_ratio = log_probability - samples.log_probability[rows]
             if coefficients.surrogate:
                 ratio = log_ratio.exp()
-                gain = (samples.advantage[rows] - centre) / spread
+                gain = (samples.advantage[rows] - centre) / (spread + 1e-6)
                 clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
                 terms["policy"] = terms["policy"] - torch.minimum(ratio * gain, clipped * gain).sum() / agents
             terms["entropy"] = terms["entropy"] + std.sum() / agents
@@ -311,21 +336,29 @@ class Learner:
                 error = judged - (samples.target[rows] - mean) / deviation
                 terms["value"] = terms["value"] + error.square().sum() / agents
             with torch.no_grad():
-                sums.kl += float((log_ratio.exp() - 1 - log_ratio).sum() / agents)
-                sums.agreement += float((choice == label).sum() / agents)
-        for name, term in terms.items():
-            if not bool(torch.isfinite(term)):
-                raise DivergenceError(number, name)
+                terms["kl"] = terms["kl"] + (log_ratio.exp() - 1 - log_ratio).sum() / agents
+                terms["agreement"] = terms["agreement"] + (choice == label).sum() / agents
         loss = (
             terms["policy"] + terms["value"] - config.entropy * terms["entropy"]
             + coefficients.assignment * terms["assignment"] + coefficients.motion * terms["motion"]
         )  # fmt: skip
         if self.policy.config.liquid:
-            loss = loss + config.contraction * (self.policy.regulariser() + self.value.regulariser())
+            regulariser = self.policy.regulariser() + self.value.regulariser()
+            loss = loss + config.contraction / self.processes.size * regulariser
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        for network in (self.policy, self.value):
+        if loss.requires_grad:
+            loss.backward()
+        means = torch.stack([term.detach() for term in terms.values()])
+        means = self.processes.sum_gradients(self.parameters, means)
+        norms = [
             nn.utils.clip_grad_norm_(network.parameters(), config.gradient_norm)
+            for network in (self.policy, self.value)
+        ]
+        figures = torch.cat((means, torch.stack(norms))).double().cpu()
+        finite = torch.isfinite(figures).tolist()
+        if not all(finite):
+            names = [*(f"the {name} loss" for name in _TERMS), "the KL divergence", "the agreement"]
+            names += ["the gradient of the policy", "the gradient of the value"]
+            raise DivergenceError(number, names[finite.index(False)])
         self.optimiser.step()
-        for name, term in terms.items():
-            setattr(sums, name, getattr(sums, name) + float(term.detach()))
+        return figures[: len(means)]

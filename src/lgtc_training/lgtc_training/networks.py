@@ -142,6 +142,11 @@ class LgtcNetwork(nn.Module):
             inputs = width
         return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return self.tau_raw.device
+
     def a_matrix(self) -> Tensor:
         """A = A_h^T A_h of Remark 1, (F, F)."""
         return self.a_half.T @ self.a_half
@@ -165,7 +170,7 @@ class LgtcNetwork(nn.Module):
 
     def initial_state(self, *batch: int) -> Tensor:
         """(..., H) zeros: x = 0, no choice."""
-        return torch.zeros(*batch, self.state_width, device=self.tau_raw.device)
+        return torch.zeros(*batch, self.state_width, device=self.device)
 
     def liquid_step(self, x: Tensor, x_mean: Tensor, f: Tensor) -> Tensor:
         """One fused step of eq. (6): x, S x and f (..., F) -> x' (..., F) in [-1, 1]."""

@@ -96,7 +96,7 @@ def cover(inside_: Array, supply: Array, demanded: Array, kind: Array) -> Array:
 def present(inside_: Array, supply: Array) -> Array:
     """(..., M, r) sum of the supplies (..., N, r) that are inside (..., N, M)."""
     xp = namespace(supply)
-    return xp.swapaxes(xp.asarray(inside_, dtype=supply.dtype), -1, -2) @ supply
+    return xp.swapaxes(inside_ * xp.ones_like(supply[..., :1]), -1, -2) @ supply
 
 
 def remaining(demanded: Array, delivered_total: Array, covered: Array, kind: Array) -> Array:
@@ -280,7 +280,7 @@ def _progress(weights: RewardWeights, tick: Tick) -> Array:
     xp = namespace(tick.p)
     index = xp.clip(tick.target, 0, None)
     chosen = index[..., :, None] == indices(tick.d.shape[-2], tick.d)
-    goal = xp.asarray(chosen, dtype=tick.d.dtype) @ tick.d
+    goal = (chosen * xp.ones_like(tick.p[..., :1])) @ tick.d
     before, now = ((goal - tick.p_before) ** 2).sum(-1), ((goal - tick.p) ** 2).sum(-1)
     arrived = (chosen & tick.inside).any(-1)
     value = xp.where(arrived, weights.gamma_d, weights.d * (before - now))
