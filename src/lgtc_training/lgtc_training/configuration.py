@@ -133,6 +133,9 @@ class AlgorithmConfig:
     learning_rate_end: Annotated[float, Fraction, "share of it at the end, linear in the steps*"] = 1.0
     contraction: Annotated[float, Bounds(0.0, 10.0), "alpha on eq. (15)"] = 1e-3
     entropy: Annotated[float, Bounds(0.0, 1.0), "entropy bonus*"] = 0.0
+    backpropagation_ticks: Annotated[
+        int, Bounds(1, 1000), "ticks over which gradients flow through x; 1: x enters as it was flown*"
+    ] = 1
     assignment_loss: Annotated[float, Bounds(0.0, 100.0), "cross-entropy of Xi to eq. (2)*"] = 0.0
     assignment_loss_end: Annotated[
         float, Bounds(0.0, 100.0), "the same at the end of the run, linear in the steps*"
@@ -176,6 +179,9 @@ class ExperimentConfig:
         for i, group in enumerate(self.worlds):
             if group.kinds != self.network.kinds:
                 raise ConfigError("", f"worlds[{i}].kinds", str(group.kinds), f"network.kinds = {self.network.kinds}")
+            if group.ticks % self.algorithm.backpropagation_ticks:
+                expected = f"a multiple of algorithm.backpropagation_ticks = {self.algorithm.backpropagation_ticks}"
+                raise ConfigError("", f"worlds[{i}].ticks", str(group.ticks), expected)
         first = self.worlds[0]
         for i, group in enumerate(self.worlds):
             for name in ("tick_s", "communication_radius", "disc_radius", "speed_per_s"):

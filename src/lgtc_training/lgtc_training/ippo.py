@@ -9,9 +9,10 @@ Beside the paper, each switched by a coefficient: cross-entropy of Xi to eq. (2)
 of the mean
 action to the expert's controller given the chosen consumer (`motion_loss`), value normalisation.
 
-Episodes end by time only: the value of the last state is bootstrapped. A lost agent's last value stands for
-its future: being
-lost is nobody's doing. The recurrent state enters as it was during the rollout.
+Episodes end by time only: the value of the last state is bootstrapped. A lost agent's last value stands for its
+future: being lost is nobody's doing. The recurrent state enters as it was during the rollout; with
+`backpropagation_ticks` only at the first of so many ticks, and gradients flow through x over the others. What
+neighbours sent enters as it was in any case.
 """
 
 from __future__ import annotations
@@ -59,18 +60,24 @@ class Rollout:
     advantage: Tensor = field(default_factory=lambda: torch.empty(0))
     target: Tensor = field(default_factory=lambda: torch.empty(0))
 
-    def flatten(self) -> Samples:
-        """One row per agent and tick. Consumers, which a world's agents share, stay one row per world and tick."""
-        agents = self.value.shape[-1]
+    def flatten(self, ticks: int = 1) -> Samples:
+        """One row per agent and tick. Consumers, which a world's agents share, stay one row per world and tick.
+
+        Args:
+            ticks: length of the segments over which gradients flow; of a lost agent's last segment nothing is used.
+        """
+        _, worlds, agents = self.value.shape
+        starts = torch.zeros_like(self.alive)
+        starts[::ticks] = self.alive.unflatten(0, (-1, ticks)).all(1)
 
         def join(x: Tensor) -> Tensor:
             return x.flatten(0, 1 if x.shape[2] == 1 else 2)
 
         return Samples(
-            agents, Observation(*map(join, self.policy_input)),
+            agents, ticks, worlds * agents, Observation(*map(join, self.policy_input)),
             Observation(*map(join, self.value_input)) if self.value_input is not None else None,
             join(self.action), join(self.log_probability), join(self.choice), join(self.label), join(self.motion),
-            join(self.advantage), join(self.target), join(self.alive).nonzero()[:, 0],
+            join(self.advantage), join(self.target), join(starts).nonzero()[:, 0],
             self.uncovered_weight,
         )  # fmt: skip
 
@@ -79,6 +86,10 @@ class Samples(NamedTuple):
     """A rollout as rows, (T W N, ...)."""
 
     agents: int
+    ticks: int
+    """Length of a segment: gradients flow through x from its first tick to its last."""
+    stride: int
+    """Rows from one tick of an agent to its next."""
     policy_input: Observation
     value_input: Observation | None
     action: Tensor
@@ -88,18 +99,19 @@ class Samples(NamedTuple):
     motion: Tensor
     advantage: Tensor
     target: Tensor
-    alive: Tensor
-    """Indices of the rows of living agents."""
+    starts: Tensor
+    """Indices of the rows of living agents at which a segment starts; with segments of one tick, all of them."""
     uncovered_weight: float
 
-    def observation(self, of: Observation, rows: Tensor) -> Observation:
-        """The rows of one network's input."""
+    def observation(self, of: Observation, rows: Tensor, x: Tensor | None = None) -> Observation:
+        """The rows of one network's input; with `x` (B, F), that liquid state instead of the one that was flown."""
         shared = rows // self.agents
 
         def pick(x: Tensor) -> Tensor:
             return x[rows] if len(x) == len(self.choice) else x[shared].squeeze(1)
 
-        return Observation(*map(pick, of))
+        picked = Observation(*map(pick, of))
+        return picked if x is None else picked._replace(state=torch.cat((x, picked.state[:, x.shape[1] :]), -1))
 
 
 class ReturnScale:
@@ -274,20 +286,20 @@ class Learner:
         if coefficients.judge:
             mean, _, square = self._moments([rollout.target[rollout.alive] for rollout in rollouts])
             self.scale.update(mean, square)
-        flat = [rollout.flatten() for rollout in rollouts]
+        flat = [rollout.flatten(config.backpropagation_ticks) for rollout in rollouts]
         snapshots = sum(rollout.value.shape[0] * rollout.value.shape[1] for rollout in rollouts)
         batches = max(1, self.processes.size * snapshots // config.batch)
         totals = torch.zeros(len(_TERMS) + 2, dtype=torch.float64, device="cpu")
         for _ in range(config.epochs):
             orders = []
             for samples, share, generator in zip(flat, shares, generators, strict=True):
-                order = torch.randperm(len(samples.alive), generator=generator, device=generator.device)
-                orders.append(samples.alive[order[: max(1, round(share * len(order)))]].chunk(batches))
+                order = torch.randperm(len(samples.starts), generator=generator, device=generator.device)
+                orders.append(samples.starts[order[: max(1, round(share * len(order)))]].chunk(batches))
             parts = [
                 [(samples, order[batch]) for samples, order in zip(flat, orders, strict=True) if batch < len(order)]
                 for batch in range(batches)
             ]
-            rows = [float(sum(len(rows) for _, rows in part)) for part in parts]
+            rows = [float(sum(samples.ticks * len(starts) for samples, starts in part)) for part in parts]
             agents = self.processes.sum(torch.tensor(rows, device=self.policy.device))
             for part, count in zip(parts, agents.tolist(), strict=True):
                 totals += self._step(part, count, centre, spread, coefficients, number)
@@ -310,34 +322,39 @@ class Learner:
         mean, deviation = self.scale.moments()
         nothing = torch.zeros((), device=self.policy.device)
         terms = dict.fromkeys((*_TERMS, "kl", "agreement"), nothing)
-        for samples, rows in parts:
-            observation = samples.observation(samples.policy_input, rows)
-            out = self.policy(observation)
-            std, centre_now = log_std(out), mean_action(out)
-            log_probability = _log_probability(samples.action[rows], centre_now, std.exp())
-            log_ratio = log_probability - samples.log_probability[rows]
-            if coefficients.surrogate:
-                ratio = log_ratio.exp()
-                gain = (samples.advantage[rows] - centre) / (spread + 1e-6)
-                clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
-                terms["policy"] = terms["policy"] - torch.minimum(ratio * gain, clipped * gain).sum() / agents
-            terms["entropy"] = terms["entropy"] + std.sum() / agents
-            label, choice = samples.label[rows], out.chosen()
-            negative = functional.cross_entropy(out.logits, label, reduction="none", ignore_index=-1)
-            if samples.uncovered_weight > 0:
-                missing = _missing_share(observation, self.policy.config.kinds)
-                missing = missing.gather(1, label.clamp(min=0).unsqueeze(1)).squeeze(1)
-                negative = negative * (1.0 + samples.uncovered_weight * missing)
-            terms["assignment"] = terms["assignment"] + negative.sum() / agents
-            off = (centre_now - samples.motion[rows]).square().sum(-1)
-            terms["motion"] = terms["motion"] + (off * (choice == samples.choice[rows])).sum() / agents
-            if samples.value_input is not None:
-                judged = self.value(samples.observation(samples.value_input, rows)).head[..., 0]
-                error = judged - (samples.target[rows] - mean) / deviation
-                terms["value"] = terms["value"] + error.square().sum() / agents
-            with torch.no_grad():
-                terms["kl"] = terms["kl"] + (log_ratio.exp() - 1 - log_ratio).sum() / agents
-                terms["agreement"] = terms["agreement"] + (choice == label).sum() / agents
+        for samples, starts in parts:
+            x = judge_x = None
+            for tick in range(samples.ticks):
+                rows = starts + tick * samples.stride
+                observation = samples.observation(samples.policy_input, rows, x)
+                out = self.policy(observation)
+                x = out.state[:, : self.policy.config.liquid_width]
+                std, centre_now = log_std(out), mean_action(out)
+                log_probability = _log_probability(samples.action[rows], centre_now, std.exp())
+                log_ratio = log_probability - samples.log_probability[rows]
+                if coefficients.surrogate:
+                    ratio = log_ratio.exp()
+                    gain = (samples.advantage[rows] - centre) / (spread + 1e-6)
+                    clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+                    terms["policy"] = terms["policy"] - torch.minimum(ratio * gain, clipped * gain).sum() / agents
+                terms["entropy"] = terms["entropy"] + std.sum() / agents
+                label, choice = samples.label[rows], out.chosen()
+                negative = functional.cross_entropy(out.logits, label, reduction="none", ignore_index=-1)
+                if samples.uncovered_weight > 0:
+                    missing = _missing_share(observation, self.policy.config.kinds)
+                    missing = missing.gather(1, label.clamp(min=0).unsqueeze(1)).squeeze(1)
+                    negative = negative * (1.0 + samples.uncovered_weight * missing)
+                terms["assignment"] = terms["assignment"] + negative.sum() / agents
+                off = (centre_now - samples.motion[rows]).square().sum(-1)
+                terms["motion"] = terms["motion"] + (off * (choice == samples.choice[rows])).sum() / agents
+                if samples.value_input is not None:
+                    judged = self.value(samples.observation(samples.value_input, rows, judge_x))
+                    judge_x = judged.state[:, : self.value.config.liquid_width]
+                    error = judged.head[..., 0] - (samples.target[rows] - mean) / deviation
+                    terms["value"] = terms["value"] + error.square().sum() / agents
+                with torch.no_grad():
+                    terms["kl"] = terms["kl"] + (log_ratio.exp() - 1 - log_ratio).sum() / agents
+                    terms["agreement"] = terms["agreement"] + (choice == label).sum() / agents
         loss = (
             terms["policy"] + terms["value"] - config.entropy * terms["entropy"]
             + coefficients.assignment * terms["assignment"] + coefficients.motion * terms["motion"]

@@ -70,7 +70,7 @@ def test_a_few_updates_bring_choices_nearer_to_eq_2_and_motion_nearer_to_the_exp
     rollout, last = collect(held_out, learner.policy, learner.value, learner.scale, trainer.generators[0], imitation)
     advantages(rollout, last, held_out.alive, config.algorithm)
     samples = rollout.flatten()
-    rows = samples.alive
+    rows = samples.starts
 
     @torch.no_grad()
     def distances() -> tuple[float, float]:
@@ -97,14 +97,41 @@ def test_the_surrogate_raises_the_probability_of_better_actions(tmp_path: Path) 
     assert any(not torch.equal(a, b) for a, b in zip(before, trainer.learner.policy.parameters(), strict=True))
 
 
-def test_an_interrupted_run_continues_to_the_same_weights(tmp_path: Path) -> None:
-    whole = Trainer(EXPERIMENT, tmp_path / "whole")
+def test_a_segment_run_again_with_the_weights_of_the_rollout_gives_the_states_that_were_flown(tmp_path: Path) -> None:
+    trainer = Trainer(EXPERIMENT, tmp_path)
+    policy, value = trainer.learner.policy, trainer.learner.value
+    rollout, last = collect(
+        trainer.worlds[0], policy, value, trainer.learner.scale, trainer.generators[0], Coefficients(1, 1, True, True)
+    )
+    advantages(rollout, last, trainer.worlds[0].alive, EXPERIMENT.algorithm)
+    samples = rollout.flatten(ticks=4)
+    assert 0 < len(samples.starts) < len(rollout.flatten().starts) / 4  # the last segments of lost agents are left out
+    x = None
+    for tick in range(4):
+        rows = samples.starts + tick * samples.stride
+        flown = samples.observation(samples.policy_input, rows)
+        again = samples.observation(samples.policy_input, rows, x)
+        assert torch.allclose(again.state, flown.state, atol=1e-5)
+        assert again.state.requires_grad == (tick > 0)
+        x = policy(again).state[:, : EXPERIMENT.network.liquid_width]
+
+
+def test_segments_that_do_not_fill_an_episode_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"worlds\[0\]\.ticks: got 12; expected a multiple .* = 5"):
+        dataclasses.replace(EXPERIMENT, algorithm=dataclasses.replace(EXPERIMENT.algorithm, backpropagation_ticks=5))
+
+
+@pytest.mark.parametrize("ticks", [1, 4])
+def test_an_interrupted_run_continues_to_the_same_weights(tmp_path: Path, ticks: int) -> None:
+    algorithm = dataclasses.replace(EXPERIMENT.algorithm, backpropagation_ticks=ticks)
+    config = dataclasses.replace(EXPERIMENT, algorithm=algorithm)
+    whole = Trainer(config, tmp_path / "whole")
     for _ in range(2):
         whole.iterate()
-    first = Trainer(EXPERIMENT, tmp_path / "parts")
+    first = Trainer(config, tmp_path / "parts")
     first.iterate()
     first.save()
-    second = Trainer(EXPERIMENT, tmp_path / "parts")
+    second = Trainer(config, tmp_path / "parts")
     assert second.update == 1
     second.iterate()
     for a, b in zip(whole.learner.policy.parameters(), second.learner.policy.parameters(), strict=True):
