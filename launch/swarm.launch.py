@@ -8,8 +8,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from lgtc_bringup.inputs import ABOUT, LAUNCH_ARGUMENTS, choice_of_texts, prepare
-from lgtc_bringup.plan import ROS_ARGUMENTS, OnFailure
+from lgtc_bringup.plan import RESTARTS, ROS_ARGUMENTS, OnFailure
 from lgtc_bringup.runner import environment_of
+
+ENDS_ALL = (OnFailure.LAND, OnFailure.STOP)
 
 
 def processes(context):
@@ -28,7 +30,10 @@ def processes(context):
             additional_env=environment_of(plan, os.environ),
             sigterm_timeout="30",  # the first signal lands the drones, which takes a while
             sigkill_timeout="10",
-            on_exit=None if process.on_failure is OnFailure.TELL else Shutdown(reason=f"{process.name} ended"),
+            respawn=process.on_failure is OnFailure.RESTART,
+            respawn_delay=0.5,  # at the end of the mission all end: time to see that
+            respawn_max_retries=RESTARTS,
+            on_exit=Shutdown(reason=f"{process.name} ended") if process.on_failure in ENDS_ALL else None,
         )
         for process in plan.processes
     ]

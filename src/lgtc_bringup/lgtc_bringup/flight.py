@@ -1,7 +1,8 @@
 """One flight from start to end: processes up, mission watched, everything ended, whatever happens in between.
 
     STARTING  until supervisor and vehicles have spoken; a process that ends here, or silence, ends the attempt
-    FLYING    until the mission is DONE; Ctrl-C, or a process that fails, makes the team land
+    FLYING    until the mission is DONE; Ctrl-C, or a process that fails, makes the team land, unless the plan says that
+              it is started again or not needed
     ENDING    until every process has ended by itself, or its time is over
 
 A first interruption lands all drones, a second one ends everything at once. Nothing is left behind in either case.
@@ -12,12 +13,13 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from lgtc_bringup.plan import OnFailure, Plan
+from lgtc_bringup.plan import RESTARTS, OnFailure, Plan
 from lgtc_bringup.runner import Exit, ProcessError, Runner
 from lgtc_bringup.snapshot import Snapshot
 from lgtc_bringup.usage import Usage, UsageMeter
@@ -112,6 +114,7 @@ class Flight:
         self._interrupts = interrupts
         self._clock = clock
         self._notes: list[str] = []
+        self._restarted = Counter[str]()
         self._usage = FlightUsage(runner)
         self._land_by_s = math.inf  # wall time by which the team must be down, once it was told to land
 
@@ -167,10 +170,17 @@ class Flight:
         """A process ended in mid-flight: tell, and do what the plan says of it."""
         if ended.code == 0 and not math.isinf(self._land_by_s):
             return  # it was told to finish, and has
+        name, what = ended.process.name, ended.process.on_failure
+        flying = math.isinf(self._land_by_s)
+        if what is OnFailure.RESTART and flying and self._restarted[name] < RESTARTS:
+            self._restarted[name] += 1
+            self._notes.append(f"{ended}; started again")
+            self._runner.restart(ended.process)
+            return
         self._notes.append(f"{ended}")
-        if ended.process.on_failure is OnFailure.STOP:
+        if what is OnFailure.STOP:
             self._runner.stop()
-        elif ended.process.on_failure is OnFailure.LAND and math.isinf(self._land_by_s):
+        elif what in (OnFailure.LAND, OnFailure.RESTART) and flying:
             self._land_by_s = self._clock() + LANDED_WITHIN_S
             if not self._watch.abort():
                 self._runner.finish()
@@ -187,7 +197,7 @@ class Flight:
         if late:
             self._notes.append(f"still running {ENDED_WITHIN_S:g} s after the mission: {', '.join(late)}")
         self._notes += [f"{one}" for one in ended if one.code != 0]
-        return not self._notes
+        return len(self._notes) == self._restarted.total()
 
     def _look(self) -> Snapshot:
         self._snapshot = replace(self._watch.look(), notes=tuple(self._notes))

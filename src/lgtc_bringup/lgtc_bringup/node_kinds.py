@@ -63,6 +63,7 @@ SAFETY_FILTER = NodeKind(
         topics.POSE,
         topics.VELOCITY_NOMINAL,
         topics.VEHICLE,
+        topics.DEMAND,
         topics.MISSION,
         topics.PRESENCE,
         *_of_every(topics.POSE),

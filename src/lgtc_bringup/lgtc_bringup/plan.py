@@ -54,6 +54,10 @@ PARTICIPANTS_KEPT_FREE = 3
 """Of them for people: the live view, and `ros2` commands of an operator."""
 
 
+RESTARTS = 3
+"""A process that ends more often than this in one flight is not started again."""
+
+
 class OnFailure(StrEnum):
     """What the end of a process in mid-flight means for the team."""
 
@@ -61,6 +65,8 @@ class OnFailure(StrEnum):
     """The mission is aborted: all land."""
     STOP = "stop"
     """Nothing can land any more: all processes are stopped."""
+    RESTART = "restart"
+    """It is started again and goes on from the ledger, `RESTARTS` times; after that, all land."""
     TELL = "tell"
     """The flight goes on; it is told."""
 
@@ -237,7 +243,7 @@ _HOST = ("lgtc_nodes", "host")
 _TEAM_PROCESSES: dict[str, tuple[OnFailure, str]] = {
     RECORDER.kind: (OnFailure.TELL, "a full disk or a slow one must not touch a drone"),
     SIMULATOR.kind: (OnFailure.STOP, "it stands for the drones themselves, and is the clock"),
-    DEMAND_SERVER.kind: (OnFailure.LAND, "its book must outlive any drone's software"),
+    DEMAND_SERVER.kind: (OnFailure.RESTART, "its book must outlive any drone's software"),
     STAND_IN.kind: (OnFailure.LAND, "it takes over from wings that end, so it must not end with them"),
     SUPERVISOR.kind: (
         OnFailure.LAND,
@@ -264,7 +270,7 @@ def _drone_process(role: str, kinds: tuple[NodeKind, ...], drones: tuple[str, ..
         executable=_HOST[1],
         nodes=tuple(kind.node(drone) for kind, drone in placed),
         arguments=tuple(word for kind, drone in placed for word in ("--node", f"{kind.kind}:{drone}")),
-        on_failure=OnFailure.TELL if role == "wings" else OnFailure.LAND,  # the stand-in lands what they carried
+        on_failure=OnFailure.TELL if role == "wings" else OnFailure.RESTART,  # the stand-in lands what wings carried
         why=_DRONE_PROCESSES[role],
     )
 

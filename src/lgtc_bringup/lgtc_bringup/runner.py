@@ -102,31 +102,38 @@ class Runner:
         """
         self.logs_dir.mkdir(parents=True, exist_ok=True)
         programs = [(process, self._program(process)) for process in self.plan.processes]
-        environment = environment_of(self.plan, os.environ) | {"LGTC_PARENT_PID": str(os.getpid())}
         for process, program in programs:
-            command = [
-                str(program),
-                *process.arguments,
-                "--ros-args",
-                *ROS_ARGUMENTS,
-                "--params-file",
-                str(self.plan.params_file),
-            ]
             try:
-                with self.log_of(process).open("ab") as log:
-                    child = subprocess.Popen(
-                        command,
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        env=environment,
-                        start_new_session=True,
-                    )
-            except OSError as error:
+                self._spawn(process, program)
+            except ProcessError:
                 self.stop()
-                raise ProcessError(f"{process.name}: cannot run {program}: {error.strerror}") from error
-            self._running[process.name] = (process, child)
-            self._meters[process.name] = UsageMeter(child.pid)
+                raise
+
+    def restart(self, process: ProcessSpec) -> None:
+        """Start a process that has ended again, as it was; its log goes on.
+
+        Raises:
+            ProcessError: its program cannot be run any more.
+        """
+        self._spawn(process, self._program(process))
+
+    def _spawn(self, process: ProcessSpec, program: Path) -> None:
+        environment = environment_of(self.plan, os.environ) | {"LGTC_PARENT_PID": str(os.getpid())}
+        ros = ["--ros-args", *ROS_ARGUMENTS, "--params-file", str(self.plan.params_file)]
+        try:
+            with self.log_of(process).open("ab") as log:
+                child = subprocess.Popen(
+                    [str(program), *process.arguments, *ros],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise ProcessError(f"{process.name}: cannot run {program}: {error.strerror}") from error
+        self._running[process.name] = (process, child)
+        self._meters[process.name] = UsageMeter(child.pid)
 
     def log_of(self, process: ProcessSpec) -> Path:
         """Where a process's output goes."""

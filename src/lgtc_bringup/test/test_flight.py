@@ -11,7 +11,7 @@ from bringup_stand_ins import plan_of, program, said
 
 from lgtc_bringup import flight as flight_module
 from lgtc_bringup.flight import Flight, Interrupts
-from lgtc_bringup.plan import OnFailure
+from lgtc_bringup.plan import RESTARTS, OnFailure
 from lgtc_bringup.runner import ProcessError, Runner
 from lgtc_bringup.snapshot import DroneSnapshot, Snapshot
 
@@ -208,3 +208,24 @@ def test_signals_to_lgtc_are_counted_and_the_former_handlers_return():
             signal.raise_signal(number)
         assert interrupts.count == 3
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_process_that_carries_on_from_the_ledger_is_started_again_and_the_flight_is_completed(fly):
+    first = []
+    hook = once(lambda runner, *_: (first.append(runner.pid("mind")), os.kill(first[0], signal.SIGKILL)), 0.2)
+    outcome, runner, team = fly(team={"done_s": 2.0}, at_look=hook, mind=("good", OnFailure.RESTART), wings="good")
+    assert outcome.completed
+    assert not team.aborted
+    assert outcome.notes == (f"mind ended (SIGKILL), see {runner.logs_dir / 'mind.log'}; started again",)
+    assert (runner.logs_dir / "mind.log").read_text().count("up") == 2
+
+
+def test_a_process_that_ends_again_and_again_lands_the_team(fly):
+    def kill_again(runner, team, _) -> None:
+        if not math.isinf(team.done_s) and "mind" in runner.running and not team.aborted:
+            os.kill(runner.pid("mind"), signal.SIGKILL)
+
+    outcome, _, team = fly(at_look=kill_again, mind=("good", OnFailure.RESTART), wings="good")
+    assert team.aborted
+    assert not outcome.completed
+    assert sum("started again" in note for note in outcome.notes) == RESTARTS

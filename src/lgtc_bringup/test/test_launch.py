@@ -51,7 +51,7 @@ def launch_file(monkeypatch):
 
 
 def test_it_places_nodes_and_is_no_program():
-    assert len(LAUNCH_FILE.read_text().splitlines()) <= 40
+    assert len(LAUNCH_FILE.read_text().splitlines()) <= 45
 
 
 def test_it_runs_exactly_the_processes_of_the_plan(launch_file, tmp_path, model_dir):
@@ -72,7 +72,8 @@ def test_the_end_of_a_process_ends_the_launch_unless_the_plan_says_otherwise(lau
     given = inputs.LAUNCH_ARGUMENTS | {"model": str(model_dir), "run_dir": str(tmp_path / "run")}
     plan, _, _ = inputs.prepare(inputs.choice_of_texts(given))
     for node, process in zip(launch_file.processes(given), plan.processes, strict=True):
-        assert (node.named["on_exit"] is None) == (process.on_failure is OnFailure.TELL)
+        assert (node.named["on_exit"] is None) == (process.on_failure in (OnFailure.TELL, OnFailure.RESTART))
+        assert node.named["respawn"] == (process.on_failure is OnFailure.RESTART)
 
 
 def test_it_declares_every_argument_with_default_and_description(launch_file):
