@@ -4,7 +4,7 @@
 
 A drone in a crowd: neighbours jitter about hexagonal places as dense as the barriers allow, so that conditions change
 a little from tick to tick, as in flight. Each problem is solved by
-- ours: `SafetyFilter.solve`, certified to 1e-9;
+- ours: `SafetyFilter.solve` (compiled active-set method), certified to 1e-9;
 - ours crammed: the same, neighbours too close for the hard problem to have a solution (braking and separating);
 - OSQP warm: one solver, updated, eps 1e-6, polished;
 - OSQP fresh: set up at every tick, default accuracy;

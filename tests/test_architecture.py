@@ -57,6 +57,7 @@ ROSDEP_KEY = {
     "tensorboard": "python3-tensorboard-pip",
     "setuptools": "python3-setuptools",
     "osqp": None,
+    "daqp": None,
     "onnx": None,
     "onnxscript": None,
 }

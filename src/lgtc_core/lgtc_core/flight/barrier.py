@@ -27,15 +27,18 @@ Wall: h = n.p - offset - inset,  n.v >= -alpha h. The same in two and in three d
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from lgtc_core.compiled import compiled
 from lgtc_core.flight.guarantee import ALONE
 
 Array = npt.NDArray[np.float64]
+
+_COINCIDENT = 1e-9
+"""Below this |P Delta| [m] there is no direction to recede in: any will do."""
 
 
 class Constraints(NamedTuple):
@@ -51,14 +54,107 @@ class Constraints(NamedTuple):
     """Barrier value: pairs [m^2], walls [m]; negative inside the forbidden set."""
 
 
-def no_constraints(n: int) -> Constraints:
-    """The empty set of conditions in n dimensions."""
-    return Constraints(np.empty((0, n)), np.empty(0), np.empty(0), np.empty(0))
+def empty_constraints(k: int, n: int) -> Constraints:
+    """Room for k conditions in n dimensions; nothing is filled in."""
+    return Constraints(np.empty((k, n)), np.empty(k), np.empty(k), np.empty(k))
 
 
-def stack(*parts: Constraints) -> Constraints:
-    """All conditions together, in the order given."""
-    return Constraints(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
+@compiled
+def write_pair(
+    into: Constraints,
+    row: int,
+    own_m: Array,
+    other_m: Array,
+    velocity_mps: Array,
+    radius_m: float,
+    share: float,
+    flattening: float,
+    gain_per_s: float,
+    breach_tolerance_mps: float,
+    most_mps: float,
+) -> None:
+    """Write the condition of one other drone into row `row`. Arguments as in `pairs`, of one drone; compiled."""
+    n = own_m.shape[0]
+    h, square = -radius_m * radius_m, 0.0
+    for c in range(n):
+        delta = own_m[c] - other_m[c]
+        weighted = delta * flattening * flattening if c == 2 else delta
+        h += delta * weighted
+        square += weighted * weighted
+        into.A[row, c] = weighted
+    length = np.sqrt(square)
+    if length < _COINCIDENT:
+        length = 1.0
+        for c in range(n):
+            into.A[row, c] = 1.0 if c == 0 else 0.0
+    allowed_mps = gain_per_s * h / (2.0 * length)  # closing speed that the pair may have
+    closing_mps = 0.0  # j's part of it
+    for c in range(n):
+        into.A[row, c] /= length
+        closing_mps += into.A[row, c] * velocity_mps[c]
+    owed_mps = -share * allowed_mps
+    breach_mps = closing_mps - (1.0 - share) * allowed_mps
+    made_up_mps = breach_mps if share >= ALONE else max(breach_mps - breach_tolerance_mps, 0.0)
+    into.b[row] = min(owed_mps + made_up_mps, most_mps)
+    into.floor[row] = min(min(owed_mps, into.b[row]), 0.0)
+    into.h[row] = h
+
+
+@compiled
+def write_walls(
+    into: Constraints,
+    row: int,
+    own_m: Array,
+    lower_m: Array,
+    upper_m: Array,
+    inset_m: Array,
+    gain_per_s: float,
+    most_mps: Array,
+) -> None:
+    """Write the conditions of a box into the 2 n rows from `row` on: lower walls, then upper ones. Compiled.
+
+    Args:
+        into: where to.
+        row: the first row.
+        own_m: own position (n,), frame "world" [m].
+        lower_m: lower walls (n,) [m].
+        upper_m: upper walls (n,) [m].
+        inset_m: how far inside the walls the barriers stand (n,) [m].
+        gain_per_s: alpha [1/s].
+        most_mps: (n,) no wall asks for returning faster than this [m/s].
+    """
+    n = own_m.shape[0]
+    for c in range(n):
+        for side in range(2):
+            at = row + c + side * n
+            inside_m = upper_m[c] - own_m[c] if side else own_m[c] - lower_m[c]
+            h = inside_m - inset_m[c]
+            for d in range(n):
+                into.A[at, d] = 0.0
+            into.A[at, c] = -1.0 if side else 1.0
+            into.b[at] = min(-gain_per_s * h, most_mps[c])
+            into.floor[at] = min(into.b[at], 0.0)
+            into.h[at] = h
+
+
+@compiled
+def _write_pairs(
+    into: Constraints,
+    own_m: Array,
+    others_m: Array,
+    velocities_mps: Array,
+    radii_m: Array,
+    shares: Array,
+    flattening: Array,
+    gain_per_s: float,
+    breach_tolerance_mps: float,
+    most_mps: float,
+) -> None:
+    for k in range(others_m.shape[0]):
+        write_pair(
+            into, k, own_m, others_m[k], velocities_mps[k], radii_m[k], shares[k], flattening[k], gain_per_s,
+            breach_tolerance_mps, most_mps,
+        )  # fmt: skip
 
 
 def pairs(
@@ -83,29 +179,15 @@ def pairs(
         flattening: D / D_z (k,), 1 for a sphere; used in three dimensions only.
         gain_per_s: alpha [1/s].
         breach_tolerance_mps: how much faster than its half a cooperating drone must be seen to approach
-        before it
-            counts (observed velocities are noisy) [m/s].
+            before it counts (observed velocities are noisy) [m/s].
         most_mps: no condition asks for receding faster than this [m/s].
     """
-    delta = own_m - others_m
-    weighted = delta.copy()
-    if delta.shape[-1] == 3:
-        weighted[:, 2] *= flattening**2
-    h = np.einsum("kn,kn->k", delta, weighted) - radii_m**2
-    length = np.linalg.norm(weighted, axis=-1)
-    together = length < 1e-9  # no direction to recede in: any will do
-    if together.any():
-        weighted[together] = np.eye(delta.shape[-1])[0]
-        length = np.where(together, 1.0, length)
-    A = weighted / length[:, None]
-    allowed_mps = gain_per_s * h / (2.0 * length)  # closing speed that the pair may have
-    closing_mps = np.einsum("kn,kn->k", A, velocities_mps)  # j's part of it
-    alone = shares >= ALONE
-    owed = -shares * allowed_mps
-    breach = closing_mps - (1.0 - shares) * allowed_mps - np.where(alone, 0.0, breach_tolerance_mps)
-    made_up = np.where(alone, breach, np.maximum(breach, 0.0))
-    b = np.minimum(owed + made_up, most_mps)
-    return Constraints(A, b, np.minimum(np.minimum(owed, b), 0.0), h)
+    into = empty_constraints(*others_m.shape)
+    _write_pairs(
+        into, _plain(own_m), _plain(others_m), _plain(velocities_mps), _plain(radii_m), _plain(shares),
+        _plain(flattening), float(gain_per_s), float(breach_tolerance_mps), float(most_mps),
+    )  # fmt: skip
+    return into
 
 
 def walls(own_m: Array, lower_m: Array, upper_m: Array, gain_per_s: float, most_mps: Array) -> Constraints:
@@ -118,14 +200,13 @@ def walls(own_m: Array, lower_m: Array, upper_m: Array, gain_per_s: float, most_
         gain_per_s: alpha [1/s].
         most_mps: (n,) no wall asks for returning faster than this [m/s].
     """
-    h = np.concatenate([own_m - lower_m, upper_m - own_m])
-    b = np.minimum(-gain_per_s * h, np.concatenate([most_mps, most_mps]))
-    return Constraints(_normals(own_m.shape[0]), b, np.minimum(b, 0.0), h)
+    n = own_m.shape[0]
+    into = empty_constraints(2 * n, n)
+    own_m, lower_m, upper_m, most_mps = map(_plain, (own_m, lower_m, upper_m, most_mps))
+    write_walls(into, 0, own_m, lower_m, upper_m, np.zeros(n), float(gain_per_s), most_mps)
+    return into
 
 
-@cache
-def _normals(n: int) -> Array:
-    """Inward normals of a box in n dimensions (2 n, n)."""
-    normals = np.concatenate([np.eye(n), -np.eye(n)])
-    normals.flags.writeable = False
-    return normals
+def _plain(values: Array) -> Array:
+    """The array as compiled code takes it: contiguous and writable."""
+    return np.require(values, np.float64, ["C", "W"])

@@ -55,7 +55,7 @@ The condition can bind only where w alpha (d^2 - R^2) < 2 d v_i, hence
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -72,8 +72,7 @@ ALONE = 1.0
 """Share w of a drone whose neighbour does not."""
 
 
-@dataclass(frozen=True)
-class Hypotheses:
+class Hypotheses(NamedTuple):
     """The figures of the hypotheses that belong to a configuration and not to a moment."""
 
     gain_per_s: float
@@ -86,17 +85,21 @@ class Hypotheses:
     """u [m/s]."""
 
 
-def displacement_m(
-    hypotheses: Hypotheses,
-    own_speed_mps: npt.ArrayLike,
-    own_age_s: npt.ArrayLike,
-    other_speed_mps: npt.ArrayLike,
-    other_age_s: npt.ArrayLike,
-) -> Array:
-    """Mean displacement e [m] between two positions as measured and as they are when the command acts."""
+def displacement_m(hypotheses: Any, v_i: Any, a_i: Any, v_j: Any, a_j: Any) -> Any:
+    """Mean displacement e [m] between two positions as measured and as they are when the command acts.
+
+    v_i and v_j are the drones' speed bounds [m/s], a_i and a_j the ages of their positions [s]. Like the next two,
+    plain arithmetic, for numbers and arrays alike: guards.py compiles it.
+    """
     wait_s = hypotheses.delay_s + hypotheses.lag_s
-    own = np.multiply(own_speed_mps, np.add(own_age_s, wait_s))
-    return np.asarray(own + np.multiply(other_speed_mps, np.add(other_age_s, wait_s)), dtype=np.float64)
+    return v_i * (a_i + wait_s) + v_j * (a_j + wait_s)
+
+
+def radius_m(hypotheses: Any, distance_m: Any, e: Any, v_i: Any, v_j: Any, w: Any) -> Any:
+    """R of the derivation [m], in its letters; distance_m is D."""
+    v = v_i + (w >= ALONE) * v_j
+    paid = 2.0 * (e * v + distance_m * hypotheses.velocity_error_mps) / (w * hypotheses.gain_per_s)
+    return np.sqrt((distance_m + e) ** 2 + ((v_i + v_j) * hypotheses.lag_s) ** 2 + paid)
 
 
 def barrier_radius_m(
@@ -109,21 +112,17 @@ def barrier_radius_m(
     share: npt.ArrayLike,
 ) -> Array:
     """Radius R [m] that keeps two drones `distance_m` apart; all arguments broadcast, share is 1/2 or 1."""
-    e = displacement_m(hypotheses, own_speed_mps, own_age_s, other_speed_mps, other_age_s)
-    both_mps = np.add(own_speed_mps, other_speed_mps)
-    turning_mps = np.where(np.asarray(share) < ALONE, own_speed_mps, both_mps)
-    paid = 2.0 * (e * turning_mps + np.multiply(distance_m, hypotheses.velocity_error_mps))
-    squared = (
-        np.add(distance_m, e) ** 2
-        + (both_mps * hypotheses.lag_s) ** 2
-        + paid / np.multiply(share, hypotheses.gain_per_s)
-    )
-    return np.asarray(np.sqrt(squared), dtype=np.float64)
+    given = (distance_m, own_speed_mps, own_age_s, other_speed_mps, other_age_s, share)
+    d, v_i, a_i, v_j, a_j, w = (np.asarray(value, np.float64) for value in given)
+    return np.asarray(radius_m(hypotheses, d, displacement_m(hypotheses, v_i, a_i, v_j, a_j), v_i, v_j, w))
 
 
-def wall_inset_m(hypotheses: Hypotheses, own_speed_mps: float, own_age_s: float) -> float:
-    """How far inside a wall its barrier stands [m], so that the drone itself never crosses the wall."""
-    drift_m = own_speed_mps * (own_age_s + hypotheses.delay_s + hypotheses.lag_s)
+def wall_inset_m(hypotheses: Any, v_i: float, a_i: float) -> Any:
+    """How far inside a wall its barrier stands [m], so that the drone itself never crosses the wall.
+
+    v_i is the drone's speed bound towards the wall [m/s], a_i the age of its position [s].
+    """
+    drift_m = v_i * (a_i + hypotheses.delay_s + hypotheses.lag_s)
     return drift_m + hypotheses.velocity_error_mps / hypotheses.gain_per_s
 
 

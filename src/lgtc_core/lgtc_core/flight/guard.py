@@ -12,6 +12,9 @@
 Whether a neighbour takes its share is told from its height: in the arena's height band it flies and runs this filter,
 below it (taking off, landing, standing) its own vehicle flies it and this drone keeps clear alone. On the ground it is
 still and makes no airflow: its ellipsoid becomes a sphere.
+
+A `Guard` guards one drone. `Guards` are those of several drones of one process: they share their memory, so that one
+compiled call answers for all of them; each answer is the one that the drone's own guard would give.
 """
 
 from __future__ import annotations
@@ -20,26 +23,27 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
 from lgtc_core.errors import ConfigError, InputError
-from lgtc_core.flight import barrier, guarantee
+from lgtc_core.flight import guarantee, guard_memory
 from lgtc_core.flight.airframe import Airframe
 from lgtc_core.flight.checks import finite_vector
 from lgtc_core.flight.command import SafeCommand
-from lgtc_core.flight.landing import NO_DISCS_M, free_spot, is_clear
+from lgtc_core.flight.guard_memory import NEVER_S, NOMINAL_NEVER, NOMINAL_OLD, WALL, Figures
+from lgtc_core.flight.landing import NO_DISCS_M, free_spot
 from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode
-from lgtc_core.flight.safety_filter import SafetyFilter, shorten
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
 
 Array = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
-FUTURE_TOLERANCE_S = 0.25
-"""How far clocks may differ before a stamp counts as wrong [s]; a simulator that catches up is .2 s ahead at most."""
+_MODES = tuple(SafetyMode)
 
 _TIMEOUT = Bounds(0.02, 60.0, "s")
 
@@ -111,32 +115,221 @@ class GuardParams:
         )
 
 
-@dataclass
-class _Neighbour:
-    """What is known of one other drone."""
+class Guards:
+    """Guards of several drones that share one memory.
 
-    stamp_s: float
-    position_m: Array  # (3,)
-    velocity_mps: Array  # (3,), as observed
-    distance_m: float
-    """D of the pair."""
-    flattening: float
-    """D / D_z of the pair."""
-    speed_mps: float
-    """Its speed bound."""
+    Args:
+        airframes: of the drones under guard, by name.
+        arena: where they may be.
+        params: filter and watchdogs.
+        others: airframes of all drones that they may meet, by name; their order is that of the columns of `hear`.
+            Who is not in it is taken for one like the hearer.
 
+    Raises:
+        ConfigError: the guarantee cannot hold in this configuration (got / needed).
+    """
 
-class _Seen(NamedTuple):
-    """The neighbours of one moment as arrays."""
+    def __init__(
+        self,
+        airframes: Mapping[str, Airframe],
+        arena: Arena,
+        params: GuardParams,
+        others: Mapping[str, Airframe] | None = None,
+    ) -> None:
+        self.arena, self.params = arena, params
+        self.names, self.airframes, self.others = tuple(airframes), dict(airframes), dict(others or {})
+        hypotheses = params.hypotheses
+        for name, airframe in airframes.items():
+            guarantee.check_configuration(
+                name,
+                airframe,
+                tuple(other for met, other in self.others.items() if met != name),
+                arena,
+                hypotheses,
+                own_age_s=params.pose_hold_s,
+                other_age_s=params.neighbour_timeout_s,
+            )
+        p = params
+        self._figures = Figures(
+            hypotheses, 1.0 / p.rate_hz, p.breach_tolerance_mps, p.observation_time_s, p.height_gain_per_s,
+            p.grounded_height_m, p.rise_clearance_m, p.landing_gain_per_s, p.nominal_timeout_s, p.pose_hold_s, p.pose_timeout_s,
+            p.neighbour_timeout_s, p.neighbour_forget_s, arena.flight_height_m, arena.height_min_m,
+        )  # fmt: skip
+        centre_m, reach_m = np.array(arena.centre_m), np.array(arena.half_extent_m)
+        lower_m = np.array([*(centre_m - reach_m), arena.height_min_m])
+        upper_m = np.array([*(centre_m + reach_m), arena.height_max_m])
+        n = len(self.names)
+        self._slots = dict(zip(self.others, range(len(self.others)), strict=True))
+        self._memory = guard_memory.empty_memory(n, max(1, len(self._slots)), lower_m, upper_m)
+        for i, airframe in enumerate(airframes.values()):
+            self._memory.speed_mps[i] = airframe.max_speed_mps
+            self._memory.climb_mps[i] = airframe.climb_speed_mps
+            self._memory.acceleration_mps2[i] = airframe.max_acceleration_mps2
+        for name in self._slots:
+            self._describe(name)
+        self._answers = guard_memory.empty_answers(n)
+        self._discs_m = [NO_DISCS_M] * n
+        self._all = np.arange(n)
+        self._each = [self._all[i : i + 1] for i in range(n)]
+        guard_memory.prepare()
 
-    position_m: Array  # (k, 3)
-    velocity_mps: Array  # (k, 3)
-    age_s: Array  # (k,)
-    distance_m: Array  # (k,) D of the pair
-    flattening: Array  # (k,)
-    speed_mps: Array  # (k,) bound
-    share: Array  # (k,)
-    names: tuple[str, ...]
+    def pose(self, i: int, stamp_s: float, position_m: Array) -> bool:
+        """Take drone i's finite position (3,), frame "world" [m]. False: older than the last one, nothing changed."""
+        if stamp_s <= self._memory.pose_s[i]:
+            return False
+        self._memory.pose_s[i], self._memory.pose_m[i] = stamp_s, position_m
+        return True
+
+    def poses(self, fresh: Bools, stamp_s: Array, position_m: Array) -> None:
+        """Take positions (N, 3), frame "world" [m], of the drones where `fresh` (N,) is true; older ones are dropped.
+
+        Raises:
+            InputError: a position is not finite. Nothing changed.
+        """
+        _check_finite("pose.position", position_m[fresh])
+        newer = fresh & (stamp_s > self._memory.pose_s)
+        self._memory.pose_s[newer], self._memory.pose_m[newer] = stamp_s[newer], position_m[newer]
+
+    def nominal(self, i: int, stamp_s: float, velocity_mps: Array) -> bool:
+        """Take drone i's finite nominal velocity (3,) [m/s]. False: older than the last one, nothing changed."""
+        if stamp_s <= self._memory.nominal_s[i]:
+            return False
+        self._memory.nominal_s[i], self._memory.nominal_mps[i] = stamp_s, velocity_mps
+        return True
+
+    def hear(self, heard: Bools, stamp_s: Array, position_m: Array) -> None:
+        """Each drone i under guard hears where the others are.
+
+        Args:
+            heard: (N, K) whether i hears of j now; j counts the drones of `others`, in their order.
+            stamp_s: (N, K) when that was [s]; what is older than what was heard before is dropped.
+            position_m: (N, K, 3) where, frame "world" [m].
+
+        Raises:
+            InputError: a position heard is not finite. Nothing changed.
+        """
+        _check_finite("pose.position", position_m[heard])
+        k = len(self.others)
+        if heard.shape != (len(self.names), k):
+            raise InputError("heard", f"shape {heard.shape}", f"({len(self.names)}, {k})")
+        arrays = (np.require(values, np.float64, ["C", "W"]) for values in (stamp_s, position_m))
+        guard_memory.hear_all(self._memory, self._figures, np.require(heard, np.bool_, ["C", "W"]), *arrays)
+
+    def hear_one(self, i: int, name: str, stamp_s: float, position_m: Array) -> bool:
+        """Drone i hears where another is: finite position (3,) [m]. False: older than the last one, nothing changed."""
+        slot = self._slot(name)  # first, as it may move the memory
+        x, y, z = position_m
+        return guard_memory.hear(self._memory, self._figures, i, slot, float(stamp_s), x, y, z)
+
+    def set_landing(self, i: int, landing: bool) -> None:
+        """Whether drone i is to land: its command then leads to a free place and stands still there."""
+        self._memory.landing[i] = landing
+
+    def is_landing(self, i: int) -> bool:
+        """Whether drone i is to land."""
+        return bool(self._memory.landing[i])
+
+    def set_discs(self, i: int, discs_m: Array) -> None:
+        """Centres and radii of the discs that drones serve in (m, 3) [m]: drone i does not land there."""
+        self._discs_m[i] = discs_m
+
+    def discs_m(self, i: int) -> Array:
+        """The discs (m, 3) in which drone i does not land [m]."""
+        return self._discs_m[i]
+
+    def commands(self, now_s: float) -> list[SafeCommand]:
+        """The safe commands of all drones at this moment. Call it at least every 1 / rate_hz."""
+        return self._command(self._all, now_s)
+
+    def command(self, i: int, now_s: float) -> SafeCommand:
+        """The safe command of drone i."""
+        return self._command(self._each[i], now_s)[0]
+
+    def _command(self, which: Ints, now_s: float) -> list[SafeCommand]:
+        memory, answers = self._memory, self._answers
+        begun = time.perf_counter()
+        if memory.landing[which].any():
+            for i in which[memory.landing[which]]:
+                memory.spot_m[i] = self._landing_spot(int(i))
+        guard_memory.command(memory, self._figures, which, now_s, answers)
+        solve_time_s = (time.perf_counter() - begun) / len(which)
+        velocity_mps = answers.velocity_mps[which]
+        figures = zip(memory.pose_s[which].tolist(), *(field[which].tolist() for field in answers[1:]), strict=True)
+        commands = []
+        for i, velocity, row in zip(which, velocity_mps, figures, strict=True):
+            stamp_s, number, lost, given_up, h_min, nearest, distance_min_m, correction_mps, count, age_s, clear = row
+            mode = _MODES[number]
+            reason = "" if number == SafetyMode.PASSED else self._why(i, now_s, mode, lost, given_up, nearest)
+            stamp_s, spent_s = (math.nan, 0.0) if stamp_s == NEVER_S else (stamp_s, solve_time_s)
+            command = SafeCommand(
+                stamp_s, velocity, mode, reason, h_min, distance_min_m, correction_mps, spent_s, count, age_s, clear
+            )
+            commands.append(command)
+        return commands
+
+    def _why(self, i: int, now_s: float, mode: SafetyMode, lost: int, given_up_mps: float, nearest: int) -> str:
+        """One sentence for the mode."""
+        if mode is SafetyMode.RELAXED:
+            return f"conditions cannot all hold: braking, separating ({given_up_mps:.2f} m/s given up)"
+        if lost == NOMINAL_NEVER:
+            return "no nominal velocity yet: holding"
+        if lost == NOMINAL_OLD:
+            age_s = now_s - self._memory.nominal_s[i]
+            return f"nominal velocity is {age_s:.2f} s old (limit {self.params.nominal_timeout_s:g} s): holding"
+        if mode is SafetyMode.FILTERED:
+            return "keeping inside the arena" if nearest == WALL else f"keeping clear of {self._name_of(nearest)}"
+        if self._memory.pose_s[i] == NEVER_S:
+            return "no own pose yet"
+        limit_s = self.params.pose_timeout_s if mode is SafetyMode.POSE_LOST else self.params.pose_hold_s
+        return f"own pose is {now_s - self._memory.pose_s[i]:.2f} s old (limit {limit_s:g} s)"
+
+    def _landing_spot(self, i: int) -> Array:
+        """Where drone i is to come down (2,) [m]."""
+        memory = self._memory
+        others_m = memory.heard_m[i, memory.heard_s[i] != NEVER_S, :2]
+        p, own_m = self.params, memory.pose_m[i, :2]
+        return free_spot(own_m, others_m, p.landing_clearance_m, self.arena, self._discs_m[i], p.landing_reach_m)
+
+    def _slot(self, name: str) -> int:
+        """Column of another drone. Strangers get one too: one that nobody needs any more, or a new one."""
+        slot = self._slots.get(name)
+        if slot is not None:
+            return slot
+        taken = np.zeros(self._memory.heard_s.shape[1], np.bool_)
+        taken[: len(self.others)] = True
+        taken |= (self._memory.heard_s != NEVER_S).any(0)
+        if taken.all():
+            self._grow()
+            taken = np.append(taken, False)
+        slot = int(np.argmin(taken))
+        self._slots = {known: at for known, at in self._slots.items() if at != slot} | {name: slot}
+        self._describe(name)
+        return slot
+
+    def _grow(self) -> None:
+        """Twice the columns."""
+        old = self._memory
+        n, k = old.heard_s.shape
+        new = guard_memory.empty_memory(n, 2 * k, old.lower_m, old.upper_m)
+        for before, after in zip(old, new, strict=True):
+            if before.shape == after.shape:
+                after[...] = before
+            else:
+                after[:, :k] = before
+        self._memory = new
+
+    def _describe(self, name: str) -> None:
+        """The figures of every pair with the drone of that name."""
+        memory, slot = self._memory, self._slots[name]
+        for i, own in enumerate(self.airframes.values()):
+            other = self.others.get(name, own)
+            distance_m = max(own.safety_distance_m, other.safety_distance_m)
+            memory.distance_m[i, slot] = distance_m
+            memory.flattening[i, slot] = min(1.0, distance_m / max(own.downwash_m, other.downwash_m, distance_m))
+            memory.bound_mps[i, slot] = max(other.max_speed_mps, other.climb_speed_mps)
+
+    def _name_of(self, slot: int) -> str:
+        return next(name for name, at in self._slots.items() if at == slot)
 
 
 class Guard:
@@ -148,6 +341,7 @@ class Guard:
         arena: where it may be.
         params: filter and watchdogs.
         others: airframes of the drones that it may meet, by name; who is not in it is taken for one like itself.
+        guards: the guards that this one shares its memory with; without, it has its own.
 
     Raises:
         ConfigError: the guarantee cannot hold in this configuration (got / needed).
@@ -160,36 +354,29 @@ class Guard:
         arena: Arena,
         params: GuardParams,
         others: Mapping[str, Airframe] | None = None,
+        guards: Guards | None = None,
     ) -> None:
-        self.name, self.airframe, self.arena, self.params = name, airframe, arena, params
-        self.others = dict(others or {})
-        self._hypotheses = params.hypotheses
-        guarantee.check_configuration(
-            name,
-            airframe,
-            tuple(self.others.values()),
-            arena,
-            self._hypotheses,
-            own_age_s=params.pose_hold_s,
-            other_age_s=params.neighbour_timeout_s,
-        )
-        self._filter = SafetyFilter(3)
-        centre_m, reach_m = np.array(arena.centre_m), np.array(arena.half_extent_m)
-        self._lower_m = np.array([*(centre_m - reach_m), arena.height_min_m])
-        self._upper_m = np.array([*(centre_m + reach_m), arena.height_max_m])
-        climb_mps = airframe.climb_speed_mps
-        # fast enough to come back, slow enough for two walls and a climb to fit into the speed limit together
-        self._return_mps = 0.5 * np.array([airframe.max_speed_mps] * 2 + [min(climb_mps, airframe.max_speed_mps)])
-        self._climb_limits = _climb_limits(climb_mps)
-        self._pose: tuple[float, Array] | None = None
-        self._nominal: tuple[float, Array] | None = None
-        self._neighbours: dict[str, _Neighbour] = {}
-        self._last_mps: Array = np.zeros(3)
-        self._last_s: float | None = None
-        self.landing = False
+        self.name = name
+        self._guards = guards or Guards({name: airframe}, arena, params, others)
+        self._i = self._guards.names.index(name)
+
+    @property
+    def landing(self) -> bool:
         """Set when the vehicle is to land: the command then leads to a free place and stands still there."""
-        self.discs_m: Array = NO_DISCS_M
+        return self._guards.is_landing(self._i)
+
+    @landing.setter
+    def landing(self, landing: bool) -> None:
+        self._guards.set_landing(self._i, landing)
+
+    @property
+    def discs_m(self) -> Array:
         """Centres and radii of the discs that drones serve in (m, 3), frame "world" [m]: no place to land."""
+        return self._guards.discs_m(self._i)
+
+    @discs_m.setter
+    def discs_m(self, discs_m: Array) -> None:
+        self._guards.set_discs(self._i, discs_m)
 
     def pose(self, stamp_s: float, position_m: npt.ArrayLike) -> bool:
         """Take the own position (3,), frame "world" [m]. False: older than the last one, nothing changed.
@@ -197,11 +384,7 @@ class Guard:
         Raises:
             InputError: not three finite numbers. Nothing changed.
         """
-        position = finite_vector(f"/{self.name}/pose.position", position_m, "m")
-        if self._pose is not None and stamp_s <= self._pose[0]:
-            return False
-        self._pose = (stamp_s, position)
-        return True
+        return self._guards.pose(self._i, stamp_s, finite_vector(f"/{self.name}/pose.position", position_m, "m"))
 
     def nominal(self, stamp_s: float, velocity_mps: npt.ArrayLike) -> bool:
         """Take a nominal velocity (3,), frame "world" [m/s]. False: older than the last one, nothing changed.
@@ -210,10 +393,7 @@ class Guard:
             InputError: not three finite numbers. Nothing changed.
         """
         velocity = finite_vector(f"/{self.name}/velocity_nominal", velocity_mps, "m/s")
-        if self._nominal is not None and stamp_s <= self._nominal[0]:
-            return False
-        self._nominal = (stamp_s, velocity)
-        return True
+        return self._guards.nominal(self._i, stamp_s, velocity)
 
     def neighbour(self, name: str, stamp_s: float, position_m: npt.ArrayLike) -> bool:
         """Take another drone's position (3,), frame "world" [m]. False: older than the last one, nothing changed.
@@ -224,185 +404,13 @@ class Guard:
         position = finite_vector(f"/{name}/pose.position", position_m, "m")
         if name == self.name:
             raise InputError("neighbour", repr(name), "another drone's name")
-        known = self._neighbours.get(name)
-        if known is None:
-            self._neighbours[name] = self._first_seen(name, stamp_s, position)
-            return True
-        dt_s = stamp_s - known.stamp_s
-        if dt_s <= 0.0:
-            return False
-        observed_mps = (position - known.position_m) / dt_s
-        believable_mps = 1.5 * known.speed_mps
-        speed_mps = math.sqrt(observed_mps @ observed_mps)
-        if dt_s > self.params.neighbour_timeout_s or speed_mps > 2.0 * believable_mps:
-            known.velocity_mps = np.zeros(3)  # a gap or a jump of the position says nothing about the velocity
-        else:
-            weight = -math.expm1(-dt_s / self.params.observation_time_s)
-            smoothed_mps = known.velocity_mps + weight * (observed_mps - known.velocity_mps)
-            known.velocity_mps = shorten(smoothed_mps, believable_mps)
-        known.stamp_s, known.position_m = stamp_s, position
-        return True
+        return self._guards.hear_one(self._i, name, stamp_s, position)
 
     def command(self, now_s: float) -> SafeCommand:
         """The safe command of this moment. Call it at least every 1 / rate_hz."""
-        self._drop_future(now_s)
-        if self._pose is None or now_s - self._pose[0] > self.params.pose_hold_s:
-            return self._without_pose(now_s)
-        begun = time.perf_counter()
-        stamp_s, own_m = self._pose
-        wanted_mps, lost = self._wanted(now_s, own_m)
-        seen = self._seen(now_s)
-        constraints = self._constraints(own_m, max(0.0, now_s - stamp_s), seen)
-        filtered = self._filter.solve(wanted_mps, constraints, self.airframe.max_speed_mps)
-        self._last_mps, self._last_s = filtered.velocity_mps, now_s
-        mode, reason = self._judge(filtered.mode, filtered.given_up_mps, lost, constraints, seen)
-        return SafeCommand(
-            stamp_s,
-            filtered.velocity_mps,
-            mode,
-            reason,
-            float(constraints.h.min()),
-            float(np.linalg.norm(seen.position_m - own_m, axis=1).min()) if seen.names else math.nan,
-            math.dist(filtered.velocity_mps, wanted_mps),
-            time.perf_counter() - begun,
-            len(seen.names),
-            float(seen.age_s.max()) if seen.names else math.nan,
-            self._clear_above(own_m, seen),
-        )
-
-    def _clear_above(self, own_m: Array, seen: _Seen) -> bool:
-        flying_m = seen.position_m[seen.position_m[:, 2] >= self.params.grounded_height_m, :2]
-        return bool(is_clear(own_m[:2], flying_m, self.params.rise_clearance_m))
-
-    def _drop_future(self, now_s: float) -> None:
-        """Forget what is stamped ahead of the time: it would never grow old, and shut out all that comes after it."""
-        latest_s = now_s + FUTURE_TOLERANCE_S
-        if self._pose is not None and self._pose[0] > latest_s:
-            self._pose = None
-        if self._nominal is not None and self._nominal[0] > latest_s:
-            self._nominal = None
-        for name in [name for name, known in self._neighbours.items() if known.stamp_s > latest_s]:
-            del self._neighbours[name]
-
-    def _without_pose(self, now_s: float) -> SafeCommand:
-        """Zero velocity: nothing is known to be closer or farther in any direction."""
-        self._last_mps, self._last_s = np.zeros(3), now_s
-        stamp_s, mode, reason, limit_s = math.nan, SafetyMode.POSE_LOST, "no own pose yet", self.params.pose_timeout_s
-        if self._pose is not None:
-            stamp_s = self._pose[0]
-            if now_s - stamp_s <= limit_s:
-                mode, limit_s = SafetyMode.NOMINAL_LOST, self.params.pose_hold_s
-            reason = f"own pose is {now_s - stamp_s:.2f} s old (limit {limit_s:g} s)"
-        nan = math.nan
-        return SafeCommand(stamp_s, np.zeros(3), mode, reason, nan, nan, 0.0, 0.0, 0, nan, False)
-
-    def _wanted(self, now_s: float, own_m: Array) -> tuple[Array, str]:
-        """Nominal velocity after hold, height hold and limits (3,) [m/s], and why the nominal one is lost or ''."""
-        lost, wanted_mps = "", np.zeros(3)
-        if self.landing:
-            wanted_mps[:2] = self.params.landing_gain_per_s * (self._landing_spot(own_m) - own_m[:2])
-        elif self._nominal is None:
-            lost = "no nominal velocity yet: holding"
-        elif now_s - self._nominal[0] > self.params.nominal_timeout_s:
-            age_s = now_s - self._nominal[0]
-            lost = f"nominal velocity is {age_s:.2f} s old (limit {self.params.nominal_timeout_s:g} s): holding"
-        else:
-            wanted_mps = self._nominal[1].copy()
-        climb_mps = self.airframe.climb_speed_mps
-        wanted_mps[2] += self.params.height_gain_per_s * (self.arena.flight_height_m - own_m[2])
-        wanted_mps[2] = min(max(wanted_mps[2], -climb_mps), climb_mps)
-        wanted_mps = shorten(wanted_mps, self.airframe.max_speed_mps)
-        period_s = 1.0 / self.params.rate_hz
-        dt_s = period_s if self._last_s is None else min(max(now_s - self._last_s, 0.0), 2.0 * period_s)
-        change_mps = shorten(wanted_mps - self._last_mps, self.airframe.max_acceleration_mps2 * dt_s)
-        return self._last_mps + change_mps, lost
-
-    def _landing_spot(self, own_m: Array) -> Array:
-        """Where to come down (2,) [m]."""
-        others_m = np.array([known.position_m[:2] for known in self._neighbours.values()]).reshape(-1, 2)
-        p = self.params
-        return free_spot(own_m[:2], others_m, p.landing_clearance_m, self.arena, self.discs_m, p.landing_reach_m)
-
-    def _first_seen(self, name: str, stamp_s: float, position_m: Array) -> _Neighbour:
-        own, other = self.airframe, self.others.get(name, self.airframe)
-        distance_m = max(own.safety_distance_m, other.safety_distance_m)
-        flattening = min(1.0, distance_m / max(own.downwash_m, other.downwash_m, distance_m))
-        speed_mps = max(other.max_speed_mps, other.climb_speed_mps)
-        return _Neighbour(stamp_s, position_m, np.zeros(3), distance_m, flattening, speed_mps)
-
-    def _seen(self, now_s: float) -> _Seen:
-        """The neighbours that count now; who is forgotten goes."""
-        p = self.params
-        self._neighbours = {n: k for n, k in self._neighbours.items() if now_s - k.stamp_s <= p.neighbour_forget_s}
-        known = self._neighbours.values()
-        position_m = np.array([k.position_m for k in known]).reshape(-1, 3)
-        velocity_mps = np.array([k.velocity_mps for k in known]).reshape(-1, 3)
-        figures = np.array([(k.stamp_s, k.distance_m, k.flattening, k.speed_mps) for k in known]).reshape(-1, 4)
-        age_s = np.maximum(now_s - figures[:, 0], 0.0)
-        height_m = position_m[:, 2]
-        grounded = height_m < p.grounded_height_m
-        still = grounded | (age_s > p.neighbour_timeout_s)
-        return _Seen(
-            position_m,
-            np.where(still[:, None], 0.0, velocity_mps),
-            age_s,
-            figures[:, 1],
-            np.where(grounded, 1.0, figures[:, 2]),
-            np.where(grounded, 0.0, figures[:, 3]),
-            np.where(still | (height_m < self.arena.height_min_m), guarantee.ALONE, guarantee.SHARED),
-            tuple(self._neighbours),
-        )
-
-    def _constraints(self, own_m: Array, own_age_s: float, seen: _Seen) -> barrier.Constraints:
-        most_mps, climb_mps = self.airframe.max_speed_mps, self.airframe.climb_speed_mps
-        radius_m = guarantee.barrier_radius_m(
-            seen.distance_m,
-            self._hypotheses,
-            most_mps,
-            own_age_s,
-            seen.speed_mps,
-            np.minimum(seen.age_s, self.params.neighbour_timeout_s),
-            seen.share,
-        )
-        pairs = barrier.pairs(
-            own_m,
-            seen.position_m,
-            seen.velocity_mps,
-            radius_m,
-            seen.share,
-            seen.flattening,
-            self.params.barrier_gain_per_s,
-            self.params.breach_tolerance_mps,
-            most_mps,
-        )
-        inset_m = guarantee.wall_inset_m(self._hypotheses, most_mps, own_age_s)
-        climb_inset_m = guarantee.wall_inset_m(self._hypotheses, climb_mps, own_age_s)
-        insets_m = np.array([inset_m, inset_m, climb_inset_m])
-        walls = barrier.walls(
-            own_m,
-            self._lower_m + insets_m,
-            self._upper_m - insets_m,
-            self.params.barrier_gain_per_s,
-            self._return_mps,
-        )
-        return barrier.stack(pairs, walls, self._climb_limits)
-
-    def _judge(
-        self, mode: SafetyMode, given_up_mps: float, lost: str, constraints: barrier.Constraints, seen: _Seen
-    ) -> tuple[SafetyMode, str]:
-        """The mode to report and one sentence why."""
-        if mode is SafetyMode.RELAXED:
-            return mode, f"conditions cannot all hold: braking, separating ({given_up_mps:.2f} m/s given up)"
-        if lost:
-            return SafetyMode.NOMINAL_LOST, lost
-        if mode is SafetyMode.PASSED:
-            return mode, ""
-        nearest = int(constraints.h.argmin())
-        what = f"keeping clear of {seen.names[nearest]}" if nearest < len(seen.names) else "keeping inside the arena"
-        return mode, what
+        return self._guards.command(self._i, now_s)
 
 
-def _climb_limits(climb_mps: float) -> barrier.Constraints:
-    """|v_z| <= climb_mps; their h is infinite, as nothing forbidden is near."""
-    b = np.full(2, -climb_mps)
-    return barrier.Constraints(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]), b, b, np.full(2, np.inf))
+def _check_finite(what: str, values: Array) -> None:
+    if not np.isfinite(values).all():
+        raise InputError(what, "a number that is not finite", "finite numbers [m]")

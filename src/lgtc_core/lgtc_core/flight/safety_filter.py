@@ -10,15 +10,9 @@ condition by the same least possible speed t), but never below what is owed in a
 which always has a solution (v = 0 obeys every floor). A pair that is still safe is therefore not sacrificed for one
 that no longer is.
 
-How it is solved. Both are the projection of a point on a polyhedron (the second with t scaled by sqrt(rho)).
-1. Conditions that cannot bind are left out. If none is violated, or if projecting on the most violated one violates
-   no other: that is the exact answer.
-2. Where v = 0 is allowed, so that a solution exists: OSQP (Stellato et al., "OSQP: an operator splitting solver for
-   quadratic programs", Math. Prog. Comp. 2020), kept warm between ticks and polished. Its answer is certified: the
-   optimality conditions are checked to 1e-9.
-3. Elsewhere, and where the certificate fails (nearly parallel conditions, iteration limit), the dual active-set method
-   of Goldfarb and Idnani ("A numerically stable dual method for solving strictly convex quadratic programs", Math.
-   Prog. 1983): in at most four dimensions it takes a handful of steps and says exactly whether a solution exists.
+Both are the projection of a point on a polyhedron (the second with t scaled by sqrt(rho)); projection.py solves and
+certifies them to 1e-9. An answer without certificate is not flown: the hard problem then counts as one without
+solution, and if the relaxed one has none either, the answer is to brake.
 
 The bound on |v| is met by cuts. Wherever v = 0 is allowed and |v_nom| <= v_max, the projection cannot be longer than
 v_nom (projections do not expand distances, and 0 is its own projection): no cut is ever needed in the safe set.
@@ -31,24 +25,23 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import osqp
-from scipy import sparse
-from scipy.optimize import nnls
 
+from lgtc_core.compiled import compiled
+from lgtc_core.errors import InputError
 from lgtc_core.flight.barrier import Constraints
 from lgtc_core.flight.phases import SafetyMode
+from lgtc_core.flight.projection import TOLERANCE, Projection, Solver, project, projection
 
 Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
-TOLERANCE = 1e-9
-"""Violation [m/s] up to which a condition counts as kept."""
 UNCHANGED_MPS = 1e-6
 """A correction below this is none."""
 SEPARATION_WEIGHT = 1e3
 """rho: how much separating outweighs braking."""
-LARGEST_BOUND = 1e30
-"""What OSQP takes for infinity."""
 MOST_CUTS = 30
+
+_PASSED, _FILTERED, _RELAXED = int(SafetyMode.PASSED), int(SafetyMode.FILTERED), int(SafetyMode.RELAXED)
 
 
 class Filtered(NamedTuple):
@@ -62,199 +55,31 @@ class Filtered(NamedTuple):
     """t: by how much conditions had to be given up [m/s]; 0 unless RELAXED."""
 
 
-class Projection:
-    """Nearest point of a polyhedron {x : A x >= b} in n <= 4 dimensions, solved again and again.
+class FilteredBatch(NamedTuple):
+    """What the filter answers to many drones."""
 
-    The OSQP problem is set up once per capacity and then only updated; the capacity doubles when it is
-    outgrown.
-    """
-
-    SMALLEST_CAPACITY = 16
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self._capacity = 0
-        self._osqp: osqp.OSQP | None = None
-
-    def nearest(self, point: Array, A: Array, b: Array) -> Array | None:
-        """The point of {x : A x >= b} nearest to `point`, exact to rounding; None if there is no such
-        point.
-
-        Args:
-            point: (n,).
-            A: (k, n), rows of any length.
-            b: (k,), finite.
-        """
-        slack = A @ point - b
-        if slack.size == 0 or slack.min() >= 0.0:
-            return point.copy()
-        worst = int(slack.argmin())
-        length_squared = float(A[worst] @ A[worst])
-        if length_squared > 0.0:
-            x: Array = point - slack[worst] / length_squared * A[worst]
-            if (A @ x - b).min() >= -1e-15:
-                return x
-        if b.max() > 0.0:  # the origin is not allowed: perhaps nothing is, and only the active-set method can tell
-            return nearest_by_active_set(point, A, b)
-        A, b = _within_reach(point, A, b, slack)
-        guess = self._by_osqp(point, A, b)
-        if guess is not None and is_nearest(guess, point, A, b):
-            return guess
-        return nearest_by_active_set(point, A, b)
-
-    def _by_osqp(self, point: Array, A: Array, b: Array) -> Array | None:
-        k = b.shape[0]
-        if k > self._capacity or self._osqp is None:
-            self._osqp = self._set_up(k)
-        entries = np.zeros((self.n, self._capacity))
-        entries[:, :k] = A.T
-        lower = np.full(self._capacity, -LARGEST_BOUND)
-        lower[:k] = b
-        self._osqp.update(q=-point, l=lower, Ax=entries.ravel())
-        result = self._osqp.solve(raise_error=False)
-        solution = np.asarray(result.x, dtype=np.float64)
-        return solution if np.isfinite(solution).all() else None
-
-    def _set_up(self, k: int) -> osqp.OSQP:
-        self._capacity = max(self.SMALLEST_CAPACITY, 1 << (k - 1).bit_length())
-        rows = np.tile(np.arange(self._capacity), self.n)
-        starts = np.arange(self.n + 1) * self._capacity
-        full = sparse.csc_matrix((np.ones(rows.size), rows, starts), shape=(self._capacity, self.n))
-        solver = osqp.OSQP()
-        solver.setup(
-            sparse.eye(self.n, format="csc"),
-            np.zeros(self.n),
-            full,
-            np.full(self._capacity, -LARGEST_BOUND),
-            np.full(self._capacity, LARGEST_BOUND),
-            verbose=False,
-            scaling=0,  # rows have length one already
-            polishing=True,
-            warm_starting=True,
-            eps_abs=1e-6,
-            eps_rel=1e-6,
-            max_iter=100,  # beyond it the active-set method is faster
-            adaptive_rho_interval=25,  # by iterations, not by time: the same input gives the same output
-        )
-        return solver
-
-
-def _within_reach(point: Array, A: Array, b: Array, slack: Array) -> tuple[Array, Array]:
-    """The conditions that can matter, exactly; the origin must be allowed (b <= 0).
-
-    Then so is everything on the way from the origin to the first condition that `point` violates; the
-    nearest point is not farther than that, and a condition farther than that from `point` cannot be
-    touched.
-    """
-    violated = slack < 0.0
-    share = float((b[violated] / (slack[violated] + b[violated])).min())  # A (share point) >= b
-    reach = (1.0 - share) * float(np.linalg.norm(point))
-    near = slack <= reach * np.linalg.norm(A, axis=1)
-    return A[near], b[near]
-
-
-def is_nearest(x: Array, point: Array, A: Array, b: Array) -> bool:
-    """Whether `x` is, to 1e-9, the point of {A x >= b} nearest to `point`: its optimality conditions.
-
-    A x >= b,    x - point = A_active^T y  with  y >= 0
-    """
-    slack = A @ x - b
-    if slack.min() < -TOLERANCE:
-        return False
-    active = slack <= TOLERANCE
-    if not active.any():
-        return bool(np.abs(x - point).max() <= TOLERANCE)
-    _, residual = nnls(A[active].T, x - point)
-    return bool(residual <= TOLERANCE)
-
-
-def nearest_by_active_set(point: Array, A: Array, b: Array) -> Array | None:
-    """The point of {A x >= b} nearest to `point` by Goldfarb and Idnani's dual active-set method; None if empty.
-
-    In plain floats: in four dimensions they are several times faster than arrays.
-    """
-    x: list[float] = point.tolist()
-    active: list[int] = []
-    rows: list[list[float]] = []  # the active conditions' rows
-    y: list[float] = []  # their multipliers
-    for _ in range(50 + 10 * b.size):  # ends by itself; the bound guards against cycling by rounding
-        slack = A @ x - b
-        slack[active] = np.inf
-        worst = int(slack.argmin())
-        if slack[worst] >= -1e-12:
-            return np.array(x)
-        normal: list[float] = A[worst].tolist()
-        missing = -float(slack[worst])
-        multiplier = 0.0
-        while True:
-            step, decrease = _directions(rows, normal)
-            dual_length, drop = min(
-                ((y[i] / decrease[i], i) for i in range(len(y)) if decrease[i] > 1e-14), default=(np.inf, -1)
-            )
-            curvature = _dot(step, normal)
-            moves = curvature > 1e-14 * max(1.0, _dot(normal, normal))
-            primal_length = missing / curvature if moves else np.inf
-            length = min(dual_length, primal_length)
-            if length == np.inf:
-                return None
-            y = [value - length * less for value, less in zip(y, decrease, strict=True)]
-            multiplier += length
-            if moves:
-                x = [value + length * along for value, along in zip(x, step, strict=True)]
-                missing -= length * curvature
-            if primal_length <= dual_length:
-                active.append(worst)
-                rows.append(normal)
-                y.append(multiplier)
-                break
-            del active[drop], rows[drop], y[drop]
-    return None
-
-
-def _directions(rows: list[list[float]], normal: list[float]) -> tuple[list[float], list[float]]:
-    """(step in x, decrease of the active multipliers) per unit of the new condition's multiplier.
-
-    Gram-Schmidt: rows^T = Q R, step = (1 - Q Q^T) normal, decrease = R^-1 Q^T normal.
-    """
-    q: list[list[float]] = []
-    r: list[list[float]] = []  # column j: coefficients of rows[j] in q
-    for row in rows:
-        rest, column = row, []
-        for unit in q:
-            share = _dot(unit, rest)
-            column.append(share)
-            rest = [value - share * along for value, along in zip(rest, unit, strict=True)]
-        length = _dot(rest, rest) ** 0.5
-        column.append(length)
-        q.append([value / length for value in rest])
-        r.append(column)
-    step, along_q = normal, []
-    for unit in q:
-        share = _dot(unit, step)
-        along_q.append(share)
-        step = [value - share * along for value, along in zip(step, unit, strict=True)]
-    decrease = [0.0] * len(rows)
-    for j in reversed(range(len(rows))):
-        later = sum(r[i][j] * decrease[i] for i in range(j + 1, len(rows)))
-        decrease[j] = (along_q[j] - later) / r[j][j]
-    return step, decrease
-
-
-def _dot(a: list[float], b: list[float]) -> float:
-    return sum(left * right for left, right in zip(a, b, strict=True))
+    velocity_mps: Array  # (..., n)
+    """Safe velocities, frame "world" [m/s]."""
+    mode: Ints  # (...,)
+    """`SafetyMode` of each: PASSED, FILTERED or RELAXED."""
+    given_up_mps: Array  # (...,)
+    """t of each [m/s]."""
 
 
 class SafetyFilter:
-    """Solves the conditions that barrier.py builds. Keeps its solvers warm between calls.
+    """Solves the conditions that barrier.py builds.
 
     Args:
         n: dimensions of the velocity, 2 or 3.
+        solver: of the projections. The default is compiled as a whole; the others check it.
     """
 
-    def __init__(self, n: int = 3) -> None:
+    def __init__(self, n: int = 3, solver: Solver = "goldfarb_idnani") -> None:
         self.n = n
-        self._hard = Projection(n)
-        self._relaxed = Projection(n + 1)
+        self._hard: Projection | None = None
+        self._relaxed: Projection | None = None
+        if solver != "goldfarb_idnani":
+            self._hard, self._relaxed = projection(n, solver), projection(n + 1, solver)
 
     def solve(self, nominal_mps: Array, constraints: Constraints, speed_max_mps: float) -> Filtered:
         """Safe velocity for a nominal one.
@@ -264,44 +89,160 @@ class SafetyFilter:
             constraints: conditions (k rows) on the velocity.
             speed_max_mps: bound on |v| [m/s].
         """
-        nominal_mps = shorten(np.asarray(nominal_mps, dtype=np.float64), speed_max_mps)
-        binding = constraints.b > -speed_max_mps
-        A, b, floor = constraints.A[binding], constraints.b[binding], constraints.floor[binding]
-        velocity_mps = self._within_speed(nominal_mps, A, b, speed_max_mps)
-        if velocity_mps is not None:
+        if self._hard is not None and self._relaxed is not None:
+            return _solve_by(self._hard, self._relaxed, nominal_mps, constraints, speed_max_mps)
+        velocity_mps = np.array(nominal_mps, dtype=np.float64)
+        mode, given_up_mps = filter_one(velocity_mps, constraints, float(speed_max_mps))
+        return Filtered(velocity_mps, SafetyMode(mode), given_up_mps)
+
+
+def filter_batch(nominal_mps: Array, constraints: Constraints, speed_max_mps: npt.ArrayLike) -> FilteredBatch:
+    """Safe velocities of many drones, each the same as `SafetyFilter.solve` answers; one compiled call for all.
+
+    Args:
+        nominal_mps: (..., n) finite, in 2 or 3 dimensions.
+        constraints: of every drone: A (..., k, n), b, floor and h (..., k). A row with b = -inf is none.
+        speed_max_mps: bound on |v| [m/s]; broadcasts to (...,).
+
+    Raises:
+        InputError: the shapes do not belong together.
+    """
+    *drones, n = nominal_mps.shape
+    k = constraints.b.shape[-1]
+    if constraints.A.shape != (*drones, k, n) or constraints.b.shape != (*drones, k):
+        got = f"A {constraints.A.shape}, b {constraints.b.shape} for velocities {nominal_mps.shape}"
+        raise InputError("constraints", got, f"A {(*drones, k, n)}, b {(*drones, k)}")
+    count = math.prod(drones)
+    velocity_mps = np.array(nominal_mps, dtype=np.float64).reshape(count, n)
+    speeds_mps = np.array(np.broadcast_to(np.asarray(speed_max_mps, np.float64), drones)).reshape(-1)
+    mode, given_up_mps = np.empty(speeds_mps.shape, np.int64), np.empty(speeds_mps.shape)
+    shapes = ((count, k, n), (count, k), (count, k), (count, k))
+    fields = zip(constraints, shapes, strict=True)
+    rows = Constraints(*(np.require(field, np.float64, ["C", "W"]).reshape(shape) for field, shape in fields))
+    _filter_all(velocity_mps, rows, speeds_mps, mode, given_up_mps)
+    return FilteredBatch(velocity_mps.reshape(nominal_mps.shape), mode.reshape(drones), given_up_mps.reshape(drones))
+
+
+@compiled
+def _filter_all(velocity_mps: Array, constraints: Constraints, speed_mps: Array, mode: Ints, given_up: Array) -> None:
+    for i in range(velocity_mps.shape[0]):
+        own = Constraints(constraints.A[i], constraints.b[i], constraints.floor[i], constraints.h[i])
+        mode[i], given_up[i] = filter_one(velocity_mps[i], own, speed_mps[i])
+
+
+@compiled
+def filter_one(velocity_mps: Array, constraints: Constraints, speed_max_mps: float) -> tuple[int, float]:
+    """Replace a nominal velocity (n,) by the safe one, in place; compiled.
+
+    Returns:
+        (SafetyMode, speed given up [m/s])
+    """
+    n = velocity_mps.shape[0]
+    shorten_in_place(velocity_mps, speed_max_mps)
+    count = 0
+    for row in range(constraints.b.shape[0]):
+        count += constraints.b[row] > -speed_max_mps
+    A, b, floor = np.empty((count + MOST_CUTS, n)), np.empty(count + MOST_CUTS), np.empty(count)
+    at = 0
+    for row in range(constraints.b.shape[0]):  # the others cannot bind
+        if constraints.b[row] > -speed_max_mps:
+            for c in range(n):
+                A[at, c] = constraints.A[row, c]
+            b[at], floor[at] = constraints.b[row], constraints.floor[row]
+            at += 1
+    safe_mps = np.empty(n)
+    for cuts in range(MOST_CUTS):
+        if not project(velocity_mps, A[: count + cuts], b[: count + cuts], safe_mps):
+            break
+        square, change = 0.0, 0.0
+        for c in range(n):
+            square += safe_mps[c] ** 2
+            change += (safe_mps[c] - velocity_mps[c]) ** 2
+        speed_mps = math.sqrt(square)
+        if speed_mps <= speed_max_mps + TOLERANCE:
+            for c in range(n):
+                velocity_mps[c] = safe_mps[c]
+            return (_FILTERED if math.sqrt(change) > UNCHANGED_MPS else _PASSED), 0.0
+        for c in range(n):
+            A[count + cuts, c] = -safe_mps[c] / speed_mps
+        b[count + cuts] = -speed_max_mps
+    A, b = A[:count], b[:count]
+    rows, bounds = _relaxed_problem(A, b, floor)
+    solution = np.empty(n + 1)
+    found = project(np.zeros(n + 1), rows, bounds, solution)
+    for c in range(n):
+        velocity_mps[c] = solution[c] if found else 0.0
+    shorten_in_place(velocity_mps, speed_max_mps)
+    return _RELAXED, _given_up_mps(velocity_mps, A, b)
+
+
+@compiled
+def _relaxed_problem(A: Array, b: Array, floor: Array) -> tuple[Array, Array]:
+    """Rows and bounds of the relaxed problem, in (v, sqrt(rho) t)."""
+    k, n = A.shape
+    soft = 0
+    for row in range(k):
+        soft += b[row] > floor[row]
+    rows, bounds = np.zeros((k + soft + 1, n + 1)), np.zeros(k + soft + 1)
+    at = k
+    unit = 1.0 / math.sqrt(SEPARATION_WEIGHT)
+    for row in range(k):
+        bounds[row] = floor[row]
+        for c in range(n):
+            rows[row, c] = A[row, c]
+        if b[row] > floor[row]:
+            bounds[at], rows[at, n] = b[row], unit
+            for c in range(n):
+                rows[at, c] = A[row, c]
+            at += 1
+    rows[at, n] = unit  # t >= 0
+    return rows, bounds
+
+
+@compiled
+def _given_up_mps(velocity_mps: Array, A: Array, b: Array) -> float:
+    given_up_mps = 0.0
+    for row in range(b.shape[0]):
+        speed_mps = 0.0
+        for c in range(velocity_mps.shape[0]):
+            speed_mps += A[row, c] * velocity_mps[c]
+        given_up_mps = max(given_up_mps, b[row] - speed_mps)
+    return given_up_mps
+
+
+@compiled
+def shorten_in_place(velocity_mps: Array, speed_max_mps: float) -> None:
+    """`shorten`, in place; compiled."""
+    square = 0.0
+    for c in range(velocity_mps.shape[0]):
+        square += velocity_mps[c] ** 2
+    speed_mps = math.sqrt(square)
+    if speed_mps > speed_max_mps:
+        for c in range(velocity_mps.shape[0]):
+            velocity_mps[c] *= speed_max_mps / speed_mps
+
+
+def _solve_by(
+    hard: Projection, relaxed: Projection, nominal_mps: Array, constraints: Constraints, speed_max_mps: float
+) -> Filtered:
+    """The same as `filter_one`, with any solver."""
+    nominal_mps = shorten(np.asarray(nominal_mps, dtype=np.float64), speed_max_mps)
+    binding = constraints.b > -speed_max_mps
+    A, b, floor = constraints.A[binding], constraints.b[binding], constraints.floor[binding]
+    cut_A, cut_b = A, b
+    for _ in range(MOST_CUTS):
+        velocity_mps = hard.nearest(nominal_mps, cut_A, cut_b)
+        if velocity_mps is None:
+            break
+        speed_mps = float(np.linalg.norm(velocity_mps))
+        if speed_mps <= speed_max_mps + TOLERANCE:
             changed = np.linalg.norm(velocity_mps - nominal_mps) > UNCHANGED_MPS
-            mode = SafetyMode.FILTERED if changed else SafetyMode.PASSED
-            return Filtered(velocity_mps, mode, 0.0)
-        return self._brake_and_separate(A, b, floor, speed_max_mps)
-
-    def _within_speed(self, nominal_mps: Array, A: Array, b: Array, speed_max_mps: float) -> Array | None:
-        """The hard problem; None if it has no solution."""
-        for _ in range(MOST_CUTS):
-            velocity_mps = self._hard.nearest(nominal_mps, A, b)
-            if velocity_mps is None:
-                return None
-            speed_mps = float(np.linalg.norm(velocity_mps))
-            if speed_mps <= speed_max_mps + TOLERANCE:
-                return velocity_mps
-            A = np.vstack([A, -velocity_mps / speed_mps])
-            b = np.append(b, -speed_max_mps)
-        return None
-
-    def _brake_and_separate(self, A: Array, b: Array, floor: Array, speed_max_mps: float) -> Filtered:
-        """The relaxed problem, in (v, sqrt(rho) t)."""
-        unit = 1.0 / np.sqrt(SEPARATION_WEIGHT)
-        asks = b > floor
-        k, soft = b.size, int(asks.sum())
-        rows = np.zeros((k + soft + 1, self.n + 1))
-        rows[:k, : self.n] = A
-        rows[k : k + soft, : self.n] = A[asks]
-        rows[k:, self.n] = unit  # the last row is t >= 0
-        bounds = np.concatenate([floor, b[asks], [0.0]])
-        solution = self._relaxed.nearest(np.zeros(self.n + 1), rows, bounds)
-        if solution is None:  # cannot be; but whatever rounding does, the answer is to brake
-            return Filtered(np.zeros(self.n), SafetyMode.RELAXED, float(b.max()))
-        velocity_mps = shorten(solution[: self.n], speed_max_mps)
-        return Filtered(velocity_mps, SafetyMode.RELAXED, max(0.0, float((b - A @ velocity_mps).max())))
+            return Filtered(velocity_mps, SafetyMode.FILTERED if changed else SafetyMode.PASSED, 0.0)
+        cut_A, cut_b = np.vstack([cut_A, -velocity_mps / speed_mps]), np.append(cut_b, -speed_max_mps)
+    n = nominal_mps.shape[0]
+    solution = relaxed.nearest(np.zeros(n + 1), *_relaxed_problem(A, b, floor))
+    velocity_mps = np.zeros(n) if solution is None else shorten(solution[:n], speed_max_mps)
+    return Filtered(velocity_mps, SafetyMode.RELAXED, max(0.0, float((b - A @ velocity_mps).max())))
 
 
 def shorten(velocity_mps: Array, speed_max_mps: float) -> Array:

@@ -12,7 +12,7 @@ import pytest
 
 from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.fleet.fleet import DroneType
-from lgtc_core.flight.guard import Guard, GuardParams
+from lgtc_core.flight.guard import Guard, GuardParams, Guards
 from lgtc_core.flight.phases import SafetyMode
 from lgtc_core.schema import build
 from lgtc_core.world.arena import Arena
@@ -330,3 +330,68 @@ def test_a_drone_that_is_to_land_on_free_ground_stays_where_it_is() -> None:
     g.neighbour("cf2", 0.0, [1.0, 0.0, 1.0])
     command = settled(g, 0.0, [0.0, 0.0, 1.0], [0.5, 0.0, 0.0])
     np.testing.assert_allclose(command.velocity_mps, 0.0, atol=1e-9)
+
+
+def test_guards_that_share_a_memory_answer_as_each_alone() -> None:
+    """Poses late and lost, silent policies, a wrong clock, a landing: every command, bit by bit."""
+    rng = np.random.default_rng(5)
+    names = ["cf1", "cf2", "cf3", "cf4"]
+    fleet = {name: DRONE for name in names}
+    together = Guards(fleet, ARENA, PARAMS, fleet)
+    alone = [Guard(name, DRONE, ARENA, PARAMS, {other: DRONE for other in names if other != name}) for name in names]
+    p, modes = np.array([[0.0, 0.3, 1.0], [0.5, 0.0, 1.0], [-0.5, 0.1, 1.0], [0.0, -0.6, 1.1]]), set()
+    for k in range(400):
+        now_s = k / PARAMS.rate_hz
+        fresh = rng.random(4) < (0.02 if 100 < k < 180 else 0.9)
+        stamp_s = np.full(4, now_s) + (rng.random(4) < 0.01)
+        heard = (rng.random((4, 4)) < 0.7) & ~np.eye(4, dtype=bool)
+        heard[3] &= k < 200
+        sent_s, sent_m = np.broadcast_to(stamp_s - 0.01, (4, 4)), np.broadcast_to(p, (4, 4, 3))
+        together.poses(fresh, stamp_s, p)
+        together.hear(heard, sent_s, sent_m)
+        for i, guard in enumerate(alone):
+            if fresh[i]:
+                guard.pose(stamp_s[i], p[i])
+            for j in np.flatnonzero(heard[i]):
+                guard.neighbour(names[j], sent_s[i, j], sent_m[i, j])
+            if rng.random() < (0.05 if 250 < k < 300 else 0.5):
+                nominal_mps = [*(-1.5 * p[i, :2]), 0.0]
+                together.nominal(i, now_s, np.array(nominal_mps))
+                guard.nominal(now_s, nominal_mps)
+            guard.landing = i == 0 and k > 350
+            together.set_landing(i, guard.landing)
+        commands = together.commands(now_s)
+        for i, (guard, command) in enumerate(zip(alone, commands, strict=True)):
+            own = guard.command(now_s)
+            modes.add(own.mode)
+            for ours, theirs in zip(own._replace(solve_time_s=0.0), command._replace(solve_time_s=0.0), strict=True):
+                np.testing.assert_equal(ours, theirs)
+            p[i] = p[i] + own.velocity_mps / PARAMS.rate_hz
+    assert modes == set(SafetyMode)
+
+
+def test_strangers_are_avoided_however_many_come() -> None:
+    g = Guard("cf1", DRONE, ARENA, PARAMS, {"cf2": DRONE})
+    for k in range(40):
+        g.pose(k, [0.0, 0.0, 1.0])
+        g.neighbour("cf2", k, [2.0, 0.0, 1.0])
+        for new in range(3):
+            g.neighbour(f"stranger{k}_{new}", k, [0.3 if new == 2 else -1.9, 0.1 * new, 1.0])
+        command = g.command(k)
+        assert command.neighbours == 1 + 3 * min(k + 1, 11)  # forgotten after ten seconds
+        assert command.distance_min_m < 0.4
+        assert f"stranger{k}_2" in command.reason or command.mode is not SafetyMode.FILTERED
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_positions_heard_together_are_refused_together_and_change_nothing(bad: float) -> None:
+    guards = Guards({"cf1": DRONE}, ARENA, PARAMS, {"cf1": DRONE, "cf2": DRONE, "cf3": DRONE})
+    guards.poses(np.array([True]), np.zeros(1), np.array([[0.0, 0.0, 1.0]]))
+    p = np.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 1.0], [bad, 0.0, 1.0]]])
+    with pytest.raises(InputError):
+        guards.hear(np.array([[False, True, True]]), np.zeros((1, 3)), p)
+    with pytest.raises(InputError):
+        guards.poses(np.array([True]), np.ones(1), p[:, 2])
+    assert guards.command(0, 0.0).neighbours == 0
+    guards.hear(np.array([[False, True, False]]), np.zeros((1, 3)), p)
+    assert guards.command(0, 0.0).neighbours == 1

@@ -1,0 +1,330 @@
+"""What the guards of one process remember, as arrays, and the compiled arithmetic on it; guard.py says what it means.
+
+Row i is a drone under guard, column j a slot for another drone. A stamp of -inf stands for "never heard".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lgtc_core.compiled import compiled, compiling
+from lgtc_core.flight import guarantee
+from lgtc_core.flight.barrier import Constraints, write_pair, write_walls
+from lgtc_core.flight.guarantee import ALONE, SHARED, Hypotheses
+from lgtc_core.flight.phases import SafetyMode
+from lgtc_core.flight.safety_filter import filter_one, shorten_in_place
+
+Array = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+NEVER_S = -math.inf
+"""Stamp of what was never heard."""
+FUTURE_TOLERANCE_S = 0.25
+"""How far clocks may differ before a stamp counts as wrong [s]; a simulator that catches up is .2 s ahead at most."""
+WALL = -1
+"""In `Answers.nearest`: no drone but a wall is nearest."""
+
+NOMINAL_KEPT, NOMINAL_NEVER, NOMINAL_OLD = range(3)
+"""What became of the nominal velocity (`Answers.lost`)."""
+
+_PASSED, _FILTERED, _RELAXED = int(SafetyMode.PASSED), int(SafetyMode.FILTERED), int(SafetyMode.RELAXED)
+_NOMINAL_LOST, _POSE_LOST = int(SafetyMode.NOMINAL_LOST), int(SafetyMode.POSE_LOST)
+
+
+class Figures(NamedTuple):
+    """The guards' parameters (GuardParams) and the arena's, as plain numbers."""
+
+    hypotheses: Hypotheses
+    period_s: float
+    breach_tolerance_mps: float
+    observation_time_s: float
+    height_gain_per_s: float
+    grounded_height_m: float
+    rise_clearance_m: float
+    landing_gain_per_s: float
+    nominal_timeout_s: float
+    pose_hold_s: float
+    pose_timeout_s: float
+    neighbour_timeout_s: float
+    neighbour_forget_s: float
+    flight_height_m: float
+    height_min_m: float
+
+
+class Memory(NamedTuple):
+    """What N guards know of themselves and of K others each. Frame "world", metres, seconds."""
+
+    lower_m: Array  # (3,) walls of the arena
+    upper_m: Array  # (3,)
+    speed_mps: Array  # (N,) limits of the own airframe
+    climb_mps: Array  # (N,)
+    acceleration_mps2: Array  # (N,)
+    pose_s: Array  # (N,)
+    pose_m: Array  # (N, 3)
+    nominal_s: Array  # (N,)
+    nominal_mps: Array  # (N, 3)
+    landing: Bools  # (N,) the command is to lead to `spot_m` and stand still there
+    spot_m: Array  # (N, 2)
+    last_s: Array  # (N,) of the last command
+    last_mps: Array  # (N, 3)
+    heard_s: Array  # (N, K)
+    heard_m: Array  # (N, K, 3)
+    heard_mps: Array  # (N, K, 3) velocities as observed
+    distance_m: Array  # (N, K) D of the pair
+    flattening: Array  # (N, K) D / D_z of the pair
+    bound_mps: Array  # (N, K) the other's speed bound
+
+
+class Answers(NamedTuple):
+    """What the guards answer."""
+
+    velocity_mps: Array  # (N, 3)
+    mode: Ints  # (N,) SafetyMode
+    lost: Ints  # (N,) NOMINAL_...
+    given_up_mps: Array  # (N,)
+    barrier_min: Array  # (N,)
+    nearest: Ints  # (N,) slot with the smallest barrier value, or WALL
+    distance_min_m: Array  # (N,)
+    correction_mps: Array  # (N,)
+    neighbours: Ints  # (N,)
+    age_max_s: Array  # (N,)
+    clear_above: Bools  # (N,)
+
+
+def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Memory:
+    """Memory of guards that have heard nothing yet."""
+    n, k = guards, slots
+    never = (NEVER_S,)
+    return Memory(
+        np.array(lower_m, np.float64), np.array(upper_m, np.float64),
+        np.zeros(n), np.zeros(n), np.zeros(n),
+        np.full(n, *never), np.zeros((n, 3)),
+        np.full(n, *never), np.zeros((n, 3)),
+        np.zeros(n, np.bool_), np.zeros((n, 2)),
+        np.full(n, *never), np.zeros((n, 3)),
+        np.full((n, k), *never), np.zeros((n, k, 3)), np.zeros((n, k, 3)),
+        np.zeros((n, k)), np.ones((n, k)), np.zeros((n, k)),
+    )  # fmt: skip
+
+
+def empty_answers(guards: int) -> Answers:
+    """Room for the answers."""
+    n = guards
+    return Answers(
+        np.zeros((n, 3)), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n), np.zeros(n),
+        np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n, np.int64), np.zeros(n),
+        np.zeros(n, np.bool_),
+    )  # fmt: skip
+
+
+_displacement_m = compiled(guarantee.displacement_m)
+_radius_m = compiled(guarantee.radius_m)
+_wall_inset_m = compiled(guarantee.wall_inset_m)
+
+
+@compiled
+def hear(memory: Memory, figures: Figures, i: int, j: int, stamp_s: float, x: float, y: float, z: float) -> bool:
+    """Guard i hears drone j's finite position [m]; compiled. False: older than the last one, nothing changed.
+
+    The velocity is observed from the positions, smoothed over `observation_time_s`.
+    """
+    p_m, v_mps = memory.heard_m[i, j], memory.heard_mps[i, j]
+    dt_s = stamp_s - memory.heard_s[i, j]
+    if not dt_s > 0.0:
+        return False
+    dx, dy, dz = (x - p_m[0]) / dt_s, (y - p_m[1]) / dt_s, (z - p_m[2]) / dt_s
+    believable_mps = 1.5 * memory.bound_mps[i, j]
+    speed_mps = math.sqrt(dx * dx + dy * dy + dz * dz)
+    if dt_s > figures.neighbour_timeout_s or speed_mps > 2.0 * believable_mps:
+        v_mps[0], v_mps[1], v_mps[2] = 0.0, 0.0, 0.0  # a gap or a jump of the position says nothing about the velocity
+    else:
+        weight = -math.expm1(-dt_s / figures.observation_time_s)
+        v_mps[0] += weight * (dx - v_mps[0])
+        v_mps[1] += weight * (dy - v_mps[1])
+        v_mps[2] += weight * (dz - v_mps[2])
+        shorten_in_place(v_mps, believable_mps)
+    memory.heard_s[i, j] = stamp_s
+    p_m[0], p_m[1], p_m[2] = x, y, z
+    return True
+
+
+@compiled
+def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, position_m: Array) -> None:
+    """Each guard i hears the drones j of which `heard` (N, K) is true: stamps (N, K), positions (N, K, 3)."""
+    for i in range(heard.shape[0]):
+        for j in range(heard.shape[1]):
+            if heard[i, j]:
+                p_m = position_m[i, j]
+                hear(memory, figures, i, j, stamp_s[i, j], p_m[0], p_m[1], p_m[2])
+
+
+@compiled
+def command(memory: Memory, figures: Figures, guards: Ints, now_s: float, answers: Answers) -> None:
+    """The safe commands of the given guards at `now_s`, into `answers`; compiled."""
+    slots = memory.heard_s.shape[1]
+    room = slots + 8
+    rows = Constraints(np.empty((room, 3)), np.empty(room), np.empty(room), np.empty(room))
+    counted = np.empty(slots, np.int64)
+    for i in guards:
+        _drop_future(memory, i, now_s)
+        velocity_mps = answers.velocity_mps[i]
+        age_s = now_s - memory.pose_s[i]
+        if age_s > figures.pose_hold_s:
+            _without_pose(answers, i, age_s > figures.pose_timeout_s)
+        else:
+            answers.lost[i] = _wanted(memory, figures, i, now_s, velocity_mps)
+            count = _count(memory, figures, i, now_s, counted, answers)
+            _constrain(memory, figures, i, now_s, counted, count, rows)
+            _nearest(rows, counted, count, i, answers)
+            wx, wy, wz = velocity_mps[0], velocity_mps[1], velocity_mps[2]
+            used = count + 8
+            own = Constraints(rows.A[:used], rows.b[:used], rows.floor[:used], rows.h[:used])
+            mode, answers.given_up_mps[i] = filter_one(velocity_mps, own, memory.speed_mps[i])
+            wx, wy, wz = velocity_mps[0] - wx, velocity_mps[1] - wy, velocity_mps[2] - wz
+            answers.correction_mps[i] = math.sqrt(wx * wx + wy * wy + wz * wz)
+            answers.mode[i] = _NOMINAL_LOST if answers.lost[i] != NOMINAL_KEPT and mode != _RELAXED else mode
+        memory.last_s[i] = now_s
+        for c in range(3):
+            memory.last_mps[i, c] = velocity_mps[c]
+
+
+@compiled
+def _drop_future(memory: Memory, i: int, now_s: float) -> None:
+    """Forget what is stamped ahead of the time: it would never grow old, and shut out all that comes after it."""
+    latest_s = now_s + FUTURE_TOLERANCE_S
+    if memory.pose_s[i] > latest_s:
+        memory.pose_s[i] = NEVER_S
+    if memory.nominal_s[i] > latest_s:
+        memory.nominal_s[i] = NEVER_S
+    for j in range(memory.heard_s.shape[1]):
+        if memory.heard_s[i, j] > latest_s:
+            memory.heard_s[i, j] = NEVER_S
+
+
+@compiled
+def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
+    """Zero velocity: nothing is known to be closer or farther in any direction."""
+    for c in range(3):
+        answers.velocity_mps[i, c] = 0.0
+    answers.mode[i] = _POSE_LOST if timed_out else _NOMINAL_LOST
+    answers.lost[i], answers.nearest[i], answers.neighbours[i] = NOMINAL_KEPT, WALL, 0
+    answers.given_up_mps[i] = answers.correction_mps[i] = 0.0
+    answers.barrier_min[i] = answers.distance_min_m[i] = answers.age_max_s[i] = np.nan
+    answers.clear_above[i] = False
+
+
+@compiled
+def _wanted(memory: Memory, figures: Figures, i: int, now_s: float, wanted_mps: Array) -> int:
+    """Nominal velocity after hold, height hold and limits, into `wanted_mps` (3,); what became of the nominal one."""
+    own_m, last_mps, lost = memory.pose_m[i], memory.last_mps[i], NOMINAL_KEPT
+    wanted_mps[0], wanted_mps[1], wanted_mps[2] = 0.0, 0.0, 0.0
+    if memory.landing[i]:
+        for c in range(2):
+            wanted_mps[c] = figures.landing_gain_per_s * (memory.spot_m[i, c] - own_m[c])
+    elif memory.nominal_s[i] == NEVER_S:
+        lost = NOMINAL_NEVER
+    elif now_s - memory.nominal_s[i] > figures.nominal_timeout_s:
+        lost = NOMINAL_OLD
+    else:
+        for c in range(3):
+            wanted_mps[c] = memory.nominal_mps[i, c]
+    climb_mps = memory.climb_mps[i]
+    wanted_mps[2] += figures.height_gain_per_s * (figures.flight_height_m - own_m[2])
+    wanted_mps[2] = min(max(wanted_mps[2], -climb_mps), climb_mps)
+    shorten_in_place(wanted_mps, memory.speed_mps[i])
+    dt_s = figures.period_s
+    if memory.last_s[i] != NEVER_S:
+        dt_s = min(max(now_s - memory.last_s[i], 0.0), 2.0 * figures.period_s)
+    for c in range(3):
+        wanted_mps[c] -= last_mps[c]
+    shorten_in_place(wanted_mps, memory.acceleration_mps2[i] * dt_s)
+    for c in range(3):
+        wanted_mps[c] += last_mps[c]
+    return lost
+
+
+@compiled
+def _count(memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, answers: Answers) -> int:
+    """The slots that count now, into `counted`; who is forgotten goes."""
+    count, square, oldest_s, clear = 0, np.inf, -np.inf, True
+    for j in range(memory.heard_s.shape[1]):
+        if now_s - memory.heard_s[i, j] > figures.neighbour_forget_s:
+            memory.heard_s[i, j] = NEVER_S
+            continue
+        counted[count] = j
+        count += 1
+        dx = memory.heard_m[i, j, 0] - memory.pose_m[i, 0]
+        dy = memory.heard_m[i, j, 1] - memory.pose_m[i, 1]
+        dz = memory.heard_m[i, j, 2] - memory.pose_m[i, 2]
+        square = min(square, dx * dx + dy * dy + dz * dz)
+        oldest_s = max(oldest_s, max(now_s - memory.heard_s[i, j], 0.0))
+        if memory.heard_m[i, j, 2] >= figures.grounded_height_m:
+            clear &= math.hypot(dx, dy) >= figures.rise_clearance_m
+    answers.neighbours[i], answers.clear_above[i] = count, clear
+    answers.distance_min_m[i] = math.sqrt(square) if count else np.nan
+    answers.age_max_s[i] = oldest_s if count else np.nan
+    return count
+
+
+@compiled
+def _constrain(
+    memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, count: int, rows: Constraints
+) -> None:
+    """Conditions of guard i: one per counted neighbour, six walls, two limits of the climb."""
+    hypotheses, own_m = figures.hypotheses, memory.pose_m[i]
+    own_age_s = max(0.0, now_s - memory.pose_s[i])
+    most_mps, climb_mps = memory.speed_mps[i], memory.climb_mps[i]
+    velocity_mps = np.empty(3)
+    for row in range(count):
+        j = counted[row]
+        other_m = memory.heard_m[i, j]
+        age_s = max(now_s - memory.heard_s[i, j], 0.0)
+        grounded = other_m[2] < figures.grounded_height_m
+        still = grounded or age_s > figures.neighbour_timeout_s
+        share = ALONE if still or other_m[2] < figures.height_min_m else SHARED
+        bound_mps = 0.0 if grounded else memory.bound_mps[i, j]
+        for c in range(3):
+            velocity_mps[c] = 0.0 if still else memory.heard_mps[i, j, c]
+        counts_s = min(age_s, figures.neighbour_timeout_s)
+        e = _displacement_m(hypotheses, most_mps, own_age_s, bound_mps, counts_s)
+        radius_m = _radius_m(hypotheses, memory.distance_m[i, j], e, most_mps, bound_mps, share)
+        write_pair(
+            rows, row, own_m, other_m, velocity_mps, radius_m, share, 1.0 if grounded else memory.flattening[i, j],
+            hypotheses.gain_per_s, figures.breach_tolerance_mps, most_mps,
+        )  # fmt: skip
+    inset_m, return_mps = np.empty(3), np.empty(3)
+    for c in range(3):  # fast enough to come back, slow enough for two walls and a climb to fit into the limit together
+        inset_m[c] = _wall_inset_m(hypotheses, most_mps if c < 2 else climb_mps, own_age_s)
+        return_mps[c] = 0.5 * (most_mps if c < 2 else min(climb_mps, most_mps))
+    write_walls(rows, count, own_m, memory.lower_m, memory.upper_m, inset_m, hypotheses.gain_per_s, return_mps)
+    for side in range(2):  # |v_z| <= climb_mps; nothing forbidden is near
+        row = count + 6 + side
+        rows.A[row, 0], rows.A[row, 1], rows.A[row, 2] = 0.0, 0.0, 1.0 - 2.0 * side
+        rows.b[row] = rows.floor[row] = -climb_mps
+        rows.h[row] = np.inf
+
+
+@compiled
+def _nearest(rows: Constraints, counted: Ints, count: int, i: int, answers: Answers) -> None:
+    """The smallest barrier value, and whose it is."""
+    answers.nearest[i], answers.barrier_min[i] = WALL, np.inf
+    for row in range(count + 6):
+        if rows.h[row] < answers.barrier_min[i]:
+            answers.barrier_min[i] = rows.h[row]
+            answers.nearest[i] = counted[row] if row < count else WALL
+
+
+def prepare() -> None:
+    """Compile now, or load what is compiled: the first command must not wait for it (10 s of processor time, once)."""
+    figures = Figures(Hypotheses(1.0, 1.0, 0.0, 0.0), 1.0, *(0.0,) * (len(Figures._fields) - 2))
+    one, box_m = np.zeros((1, 1)), np.zeros(3)
+    with compiling():
+        memory, answers = empty_memory(1, 1, box_m, box_m), empty_answers(1)
+        command(memory, figures, np.zeros(0, np.int64), 0.0, answers)
+        hear_all(memory, figures, one > 0.0, one, np.zeros((1, 1, 3)))
+        hear(memory, figures, 0, 0, 0.0, 0.0, 0.0, 0.0)
