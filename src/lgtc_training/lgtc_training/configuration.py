@@ -163,7 +163,9 @@ class ExperimentConfig:
     rewards: RewardWeights = field(default_factory=RewardWeights)
     steps: Annotated[int, Bounds(1, 10**10), "team snapshots in total"] = 1_000_000
     seed: Annotated[int, Bounds(0, 2**31 - 1), "of everything random"] = 0
-    evaluate_every: Annotated[int, Bounds(1, 10**6), "updates between two evaluations"] = 20
+    evaluate_every: Annotated[
+        int, Bounds(0, 10**6), "updates between two evaluations; 0: none, not at the end either"
+    ] = 20
     evaluation_worlds: Annotated[int, Bounds(1, 4096), "held-out worlds per evaluation during training"] = 64
     patience: Annotated[
         int, Bounds(0, 10**6), "the run ends after so many evaluations on a plateau (see `plateau`); 0: never"

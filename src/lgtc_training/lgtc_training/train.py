@@ -370,8 +370,8 @@ def train(
                 begun = time.perf_counter()
                 losses, team_return = trainer.iterate()
                 trainer.seconds += time.perf_counter() - begun
-                due = trainer.update % config.evaluate_every == 0 or trainer.steps >= config.steps
-                if first and (due or trainer.finished()):
+                due = config.evaluate_every > 0 and trainer.update % config.evaluate_every == 0
+                if first and (due or (config.evaluate_every > 0 and trainer.finished())):
                     scores = trainer.evaluate(losses)
                     ratio = f" ratio {scores['ratio_N10_M4']:.3f} hand-over {scores['hand_over']:.2f}"
                     _plot(board, "scores", scores, trainer.steps)
