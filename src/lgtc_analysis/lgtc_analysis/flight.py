@@ -27,6 +27,7 @@ from lgtc_core import topics
 from lgtc_core.errors import ConfigError, ContractError
 from lgtc_core.fleet.team import Team
 from lgtc_core.flight.phases import MissionPhase
+from lgtc_core.wire import fault_from_wire
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -169,6 +170,14 @@ class PresenceSeries(Series):
 
 
 @dataclass(frozen=True)
+class FaultSeries(Series):
+    """What went wrong on purpose, whenever that changed; empty where nothing can (hardware)."""
+
+    holding: tuple[tuple[str, ...], ...]
+    """Faults from each time on, in words."""
+
+
+@dataclass(frozen=True)
 class DemandSeries(Series):
     """What is asked for, as in Demand, with one column per consumer that ever existed (identity: its
     name).
@@ -223,6 +232,7 @@ class Flight:
     demand: DemandSeries
     mission: MissionSeries
     presence: PresenceSeries
+    faults: FaultSeries
     recorded_from_ns: int
     """The recorder's clock at the first message [ns]; since the Unix epoch where that clock is the wall's."""
     duration_s: float
@@ -310,6 +320,7 @@ def flight_from_messages(
         demand=demand,
         mission=reader.mission(),
         presence=reader.presence(),
+        faults=reader.faults(),
         recorded_from_ns=first_ns,
         duration_s=(last_ns - first_ns) / NS_PER_S,
         missing=tuple(absent),
@@ -389,6 +400,13 @@ class _Reader:
             PresenceSeries,
             topics.PRESENCE,
             lambda ms: {"drone": tuple(m.drone for m in ms), "position_m": _points(m.position for m in ms)},
+        )
+
+    def faults(self) -> FaultSeries:
+        return self.series(
+            FaultSeries,
+            topics.FAULTS,
+            lambda ms: {"holding": tuple(tuple(str(fault_from_wire(fault)) for fault in m.faults) for m in ms)},
         )
 
     def demand(self, drones: Sequence[str]) -> DemandSeries:

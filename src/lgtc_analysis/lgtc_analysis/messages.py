@@ -57,6 +57,7 @@ TEAM_TOPICS: tuple[RecordedTopic, ...] = (
     RecordedTopic(topics.MISSION, "lgtc_interfaces/msg/MissionState"),
     RecordedTopic(topics.DEMAND, "lgtc_interfaces/msg/Demand", latched=True),
     RecordedTopic(topics.PRESENCE, "lgtc_interfaces/msg/Presence"),
+    RecordedTopic(topics.FAULTS, "lgtc_interfaces/msg/Faults", latched=True),
 )
 
 

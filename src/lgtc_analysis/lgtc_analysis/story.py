@@ -52,6 +52,13 @@ def _moments(flight: Flight) -> Iterator[Moment]:
             yield Moment(place.met_s, f"{place.consumer}: demand met for the first time")
     for event in happened(flight):
         yield Moment(event.at_s, event_words(flight, event))
+    before: set[str] = set()
+    for time_s, holding in zip(flight.faults.time_s, flight.faults.holding, strict=True):
+        for fault in sorted(set(holding) - before):
+            yield Moment(float(time_s), f"fault: {fault}")
+        for fault in sorted(before - set(holding)):
+            yield Moment(float(time_s), f"fault over: {fault}")
+        before = set(holding)
     for one in metrics.handovers(flight):
         who = " and ".join(one.leavers)
         if np.isfinite(one.announced_s):

@@ -55,16 +55,24 @@ class Asking:
         Raises:
             InputError: nobody says.
         """
+        return wire.demand_from_wire(self.latched(Demand, topics.DEMAND))
+
+    def latched(self, kind: Any, topic: str) -> Any:
+        """The last message of a transient local topic.
+
+        Raises:
+            InputError: nobody says anything there.
+        """
         heard: list[Any] = []
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        subscription = self._node.create_subscription(Demand, topics.DEMAND, heard.append, qos)
+        subscription = self._node.create_subscription(kind, topic, heard.append, qos)
         end_s = time.monotonic() + self.timeout_s
         while not heard:
             self._executor.spin_once(timeout_sec=0.1)
             if time.monotonic() > end_s:
-                raise InputError(topics.DEMAND, f"silence for {self.timeout_s:g} s", "a flight in this ROS domain")
+                raise InputError(topic, f"silence for {self.timeout_s:g} s", "a flight in this ROS domain")
         self._node.destroy_subscription(subscription)
-        return wire.demand_from_wire(heard[-1])
+        return heard[-1]
 
     def ask(self, kind: Any, service: str, request: Any) -> Any:
         """The answer of a service to a request that may be repeated: it is, until there is an answer.

@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from lgtc_bringup import demand_command, hand_commands, inputs, ledger_command, show
+from lgtc_bringup import chaos_command, demand_command, hand_commands, inputs, ledger_command, show
 from lgtc_bringup.domain import claimed, refusal
 from lgtc_bringup.flight import Flight, Interrupts
 from lgtc_bringup.inputs import Choice
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     _flight_arguments(check)
     check.set_defaults(run=_check)
 
-    for module in (demand_command, hand_commands, ledger_command):
+    for module in (demand_command, hand_commands, ledger_command, chaos_command):
         module.register(commands)
 
     version = commands.add_parser("version", help="versions of our packages")

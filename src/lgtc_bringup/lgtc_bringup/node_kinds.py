@@ -44,6 +44,7 @@ POLICY = NodeKind(
         topics.DEMAND,
         topics.MISSION,
         topics.PRESENCE,
+        topics.FAULTS,
         *_of_every(topics.FEATURES),
     ),
 )
@@ -66,6 +67,7 @@ SAFETY_FILTER = NodeKind(
         topics.DEMAND,
         topics.MISSION,
         topics.PRESENCE,
+        topics.FAULTS,
         *_of_every(topics.POSE),
     ),
 )
@@ -73,16 +75,20 @@ VEHICLE = NodeKind(
     "vehicle",
     per_drone=True,
     publishes=(topics.SETPOINT, topics.VEHICLE),
-    subscribes=(topics.POSE, topics.VELOCITY_SAFE, topics.SAFETY, topics.RESOURCES, topics.MISSION),
+    subscribes=(topics.POSE, topics.VELOCITY_SAFE, topics.SAFETY, topics.RESOURCES, topics.MISSION, topics.FAULTS),
     serves=(topics.VEHICLE_LAND,),
     asks=(topics.ARM, topics.TAKEOFF, topics.LAND, topics.NOTIFY_SETPOINTS_STOP),
 )
 SIMULATOR = NodeKind(
     "simulator",
     per_drone=False,
-    publishes=(topics.CLOCK, *_of_every(topics.POSE, topics.BATTERY)),
+    publishes=(topics.CLOCK, topics.FAULTS, *_of_every(topics.POSE, topics.BATTERY)),
     subscribes=(topics.MISSION, *_of_every(topics.SETPOINT)),
-    serves=(topics.EMERGENCY, *_of_every(topics.ARM, topics.TAKEOFF, topics.LAND, topics.NOTIFY_SETPOINTS_STOP)),
+    serves=(
+        topics.EMERGENCY,
+        topics.EDIT_FAULTS,
+        *_of_every(topics.ARM, topics.TAKEOFF, topics.LAND, topics.NOTIFY_SETPOINTS_STOP),
+    ),
 )
 DEMAND_SERVER = NodeKind(
     "demand_server",
@@ -107,6 +113,7 @@ RECORDER = NodeKind(
         topics.MISSION,
         topics.DEMAND,
         topics.PRESENCE,
+        topics.FAULTS,
         *_of_every(
             topics.POSE,
             topics.FEATURES,

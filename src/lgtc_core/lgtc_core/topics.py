@@ -34,6 +34,7 @@ PRESENCE = "/presence"  # lgtc_interfaces/Presence, from every drone
 DEMAND = "/demand"  # lgtc_interfaces/Demand, transient local
 FLIGHT_INFO = "/flight_info"  # std_msgs/String (JSON), transient local: how this flight was made
 CLOCK = "/clock"
+FAULTS = "/faults"  # lgtc_interfaces/Faults, transient local: what goes wrong on purpose, from the simulator
 
 # Team, services
 DELIVER = "/demand/deliver"  # lgtc_interfaces/Deliver
@@ -41,6 +42,7 @@ EDIT_CONSUMER = "/demand/edit_consumer"  # lgtc_interfaces/EditConsumer
 PUT_IN = "/demand/put_in"  # lgtc_interfaces/PutIn
 MISSION_LAND = "/mission/land"  # std_srvs/Trigger: end the mission, all land
 MISSION_ABORT = "/mission/abort"  # std_srvs/Trigger: all land now
+EDIT_FAULTS = "/faults/edit"  # lgtc_interfaces/EditFaults, simulator
 EMERGENCY = "/all/emergency"  # std_srvs/Empty: motors off, everywhere, at once
 
 

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from lgtc_core.demand.consumer import ConsumerSpec
 from lgtc_core.demand.view import ConsumerView, DemandView
-from lgtc_core.errors import InputError
+from lgtc_core.errors import ConfigError, InputError
+from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
 from lgtc_core.flight.reference import Setpoint
@@ -93,6 +94,13 @@ class MissionReport(NamedTuple):
     phase: MissionPhase
     elapsed_s: float
     reason: str
+
+
+class FaultsReport(NamedTuple):
+    """What goes wrong from a time on (lgtc_interfaces/Faults)."""
+
+    stamp_s: float
+    faults: tuple[Fault, ...]
 
 
 def split_stamp(stamp_s: float) -> tuple[int, int]:
@@ -306,6 +314,55 @@ def vehicle_from_wire(message: Any) -> VehicleReport:
         reference_m=_vector(message.reference),
         setpoint_age_s=float(message.setpoint_age_s),
     )
+
+
+def fault_to_wire(fault: Fault) -> Wire:
+    """lgtc_interfaces/Fault."""
+    return {
+        "kind": fault.kind.value,
+        "drones": fault.drones,
+        "start_s": fault.start_s,
+        "duration_s": math.nan if fault.duration_s is None else fault.duration_s,
+        "amount": math.nan if fault.amount is None else fault.amount,
+    }
+
+
+def fault_from_wire(message: Any) -> Fault:
+    """Fault of a message.
+
+    Raises:
+        InputError: unknown kind, an amount out of range, or a time that is none.
+    """
+    start_s, duration_s, amount = float(message.start_s), float(message.duration_s), float(message.amount)
+    if not 0.0 <= start_s < math.inf or not (math.isnan(duration_s) or 0.0 <= duration_s < math.inf):
+        raise InputError("fault", f"start {start_s:g} s, duration {duration_s:g} s", "times of at least 0 s")
+    try:
+        return Fault(
+            kind=FaultKind(str(message.kind)),
+            drones=tuple(str(name) for name in message.drones),
+            start_s=start_s,
+            duration_s=None if math.isnan(duration_s) else duration_s,
+            amount=None if math.isnan(amount) else amount,
+        )
+    except ConfigError as error:
+        raise InputError(f"fault {message.kind}: {error.key}", error.got, error.expected) from None
+    except ValueError:
+        kinds = ", ".join(kind.value for kind in FaultKind)
+        raise InputError("fault", f"the kind {str(message.kind)!r}", f"one of {kinds}") from None
+
+
+def faults_to_wire(report: FaultsReport) -> Wire:
+    """lgtc_interfaces/Faults."""
+    return {"header": report.stamp_s, "faults": [fault_to_wire(fault) for fault in report.faults]}
+
+
+def faults_from_wire(message: Any) -> FaultsReport:
+    """Report of a Faults.
+
+    Raises:
+        InputError: see `fault_from_wire`.
+    """
+    return FaultsReport(stamp_from_wire(message), tuple(fault_from_wire(fault) for fault in message.faults))
 
 
 def mission_to_wire(report: MissionReport) -> Wire:

@@ -14,6 +14,7 @@ from lgtc_core.loop.decider import Decider, DeciderParams
 from lgtc_core.loop.neighbourhood import NeighbourhoodParams
 from lgtc_core.mind.policy import Mind, PolicyModel
 from lgtc_core.schema import Bounds
+from lgtc_nodes.faulty import FaultyEars
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.near import NearSubscriptions
 from lgtc_nodes.node import NodeParams, SwarmNode
@@ -40,6 +41,7 @@ class PolicyNode(SwarmNode[PolicyParams]):
         /presence (Presence): who is near.
         /<other>/features (AgentFeatures): of near team-mates only.
         /mission (MissionState): it decides only while ACTIVE.
+        /faults (Faults): what becomes of messages from others, in simulation.
 
     Publishes:
         velocity_nominal (TwistStamped): where to fly, 0 while handing over; stamped with the pose that was used.
@@ -62,9 +64,12 @@ class PolicyNode(SwarmNode[PolicyParams]):
         self.hear(topics.RESOURCES, wire.resources_from_wire, self.decider.resources)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.decider.vehicle)
         self.hear(topics.DEMAND, wire.demand_from_wire, self.decider.demand)
-        self.hear(topics.PRESENCE, wire.presence_from_wire, self.decider.neighbourhood.sighted)
+        ears = FaultyEars(self)
+        sighted = ears.through("roll call", lambda it: it.drone, self.decider.neighbourhood.sighted)
+        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted)
+        features = ears.through("features", lambda it: it.drone, self.decider.features)
         self._near = NearSubscriptions(
-            self, topics.FEATURES, lambda name: partial(wire.features_from_wire, drone=name), self.decider.features
+            self, topics.FEATURES, lambda name: partial(wire.features_from_wire, drone=name), features
         )
         self.every(model.card.tick_s, self._tick)
         self.every(self.params.presence_period_s, self._roll_call)

@@ -7,7 +7,7 @@
   for the same reason; a few deep, so that several of one burst arrive.
 - STATE: slow states that others act on (resources, vehicle, presence, mission). Reliable: a lost change of phase
   would cost a period of 100 ms or more.
-- LATCHED: like STATE, and whoever starts late still gets the last one (demand, flight information).
+- LATCHED: like STATE, and whoever starts late still gets the last one (demand, faults, flight information).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from std_msgs.msg import String as RosString
 from lgtc_core import topics
 from lgtc_interfaces.msg import AgentFeatures as RosAgentFeatures
 from lgtc_interfaces.msg import Demand as RosDemand
+from lgtc_interfaces.msg import Faults as RosFaults
 from lgtc_interfaces.msg import MissionState as RosMissionState
 from lgtc_interfaces.msg import PolicyState as RosPolicyState
 from lgtc_interfaces.msg import Presence as RosPresence
@@ -70,6 +71,7 @@ STREAMS: dict[str, Stream] = {
     topics.MISSION: Stream(RosMissionState, STATE),
     topics.PRESENCE: Stream(RosPresence, STATE),
     topics.DEMAND: Stream(RosDemand, LATCHED),
+    topics.FAULTS: Stream(RosFaults, LATCHED),
     topics.FLIGHT_INFO: Stream(RosString, LATCHED),
     topics.CLOCK: Stream(RosClock, NEWEST),
 }

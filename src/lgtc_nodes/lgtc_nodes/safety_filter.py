@@ -13,6 +13,7 @@ from lgtc_core.flight.guard import Guard, GuardParams
 from lgtc_core.flight.landing import NO_DISCS_M
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
+from lgtc_nodes.faulty import FaultyEars
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.near import NearSubscriptions
 from lgtc_nodes.node import NodeParams, SwarmNode
@@ -37,6 +38,7 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         vehicle (VehicleStatus): while LANDING, the command leads to a free place instead of where the policy wants.
         /demand (Demand): where the discs are, in which it does not land while others fly on.
         /mission (MissionState): whether others fly on.
+        /faults (Faults): what becomes of messages from others, in simulation.
 
     Publishes:
         velocity_safe (TwistStamped): stamped with the pose that it answers.
@@ -55,10 +57,13 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self._say_safety = self.speak(topics.SAFETY)
         self.hear(topics.POSE, wire.pose_from_wire, self._pose)
         self.hear(topics.VELOCITY_NOMINAL, wire.velocity_from_wire, lambda nominal: self.guard.nominal(*nominal))
-        self.hear(topics.PRESENCE, wire.presence_from_wire, self._sighted)
+        ears = FaultyEars(self)
+        sighted = ears.through("presence", lambda it: it.drone, self._sighted)
+        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self._vehicle)
         self.hear(topics.DEMAND, wire.demand_from_wire, self._demand)
-        self._near = NearSubscriptions(self, topics.POSE, _sighting_of, self._neighbour)
+        neighbour = ears.through("pose", lambda it: it.drone, self._neighbour)
+        self._near = NearSubscriptions(self, topics.POSE, _sighting_of, neighbour)
         self.every(self._period_s, self._watch)
 
     def _pose(self, pose: wire.Pose) -> None:

@@ -15,8 +15,12 @@ from std_srvs.srv import SetBool as RosSetBool
 from std_srvs.srv import Trigger as RosTrigger
 
 from lgtc_core import topics, wire
+from lgtc_core.errors import InputError
+from lgtc_core.flight.phases import MissionPhase
 from lgtc_core.flight.reference import Setpoint
+from lgtc_core.loop.faults import Schedule
 from lgtc_core.schema import Bounds
+from lgtc_interfaces.srv import EditFaults as RosEditFaults
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
 from lgtc_sim.vehicle import Ack
@@ -42,15 +46,17 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
 
     Subscribes:
         /<drone>/setpoint (Odometry): streamed position and velocity references.
-        /mission (MissionState): heartbeat only.
+        /mission (MissionState): heartbeat, and when the policies took over: the scenario's faults count from then.
 
     Publishes:
         /clock (Clock): simulated time, every step.
         /<drone>/pose (PoseStamped), /<drone>/battery (BatteryState): what the sensors say.
+        /faults (Faults): latched: what goes wrong on purpose, at the start and whenever it changes.
 
     Serves, as crazyswarm2 does:
         /<drone>/arm (SetBool), /<drone>/takeoff, /<drone>/land, /<drone>/notify_setpoints_stop (Trigger).
         /all/emergency (Empty): motors off, everywhere, at once.
+        /faults/edit (EditFaults): makes something go wrong.
     """
 
     def __init__(self, drone: str, lifeline: Lifeline) -> None:
@@ -69,11 +75,21 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
                 name, topics.NOTIFY_SETPOINTS_STOP, RosTrigger, lambda _, name: vehicles.notify_setpoints_stop(name)
             )
         self.create_service(RosEmpty, topics.EMERGENCY, self._emergency)
+        self.serve(topics.EDIT_FAULTS, RosEditFaults, self._edit_faults)
+        self._schedule = Schedule(self.team.faults)
+        self._active_s: float | None = None
+        self._say_faults = self.speak(topics.FAULTS)
+        self._say_faults(wire.faults_to_wire(wire.FaultsReport(0.0, ())))
         self._airborne_s = -math.inf
         self._begun_s = time.monotonic()
         self.create_timer(
             self.params.world.dt_s / self.params.speed, self._advance, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
+
+    def on_mission(self, report: wire.MissionReport) -> None:
+        """The scenario's faults count from when the policies took over."""
+        if self._active_s is None and report.phase is MissionPhase.ACTIVE:
+            self._active_s = report.stamp_s - report.elapsed_s
 
     def has_duty(self) -> bool:
         """True while a drone is in the air, and a little longer, so that its adapter sees that it is down."""
@@ -91,6 +107,10 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
             self._step()
 
     def _step(self) -> None:
+        holding = self._schedule.holding(self.world.now_s, self._active_s)
+        if holding != self.world.faults:
+            self.world.suffer(holding)
+            self._say_faults(wire.faults_to_wire(wire.FaultsReport(self.world.now_s, holding)))
         self.world.step()
         if self.world.airborne.any():
             self._airborne_s = self.world.now_s
@@ -111,6 +131,18 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
             return {"success": ack.accepted, "message": ack.message}
 
         self.serve(topics.of_drone(name, service), kind, answer)
+
+    def _edit_faults(self, request: Any) -> wire.Wire:
+        if request.operation == RosEditFaults.Request.CLEAR:
+            count = self._schedule.clear()
+            return {"accepted": True, "message": f"{count} faults ended"}
+        if request.operation != RosEditFaults.Request.ADD:
+            raise InputError("operation", f"{request.operation}", "0 ADD or 1 CLEAR")
+        fault = wire.fault_from_wire(request.fault)
+        for name in fault.drones:
+            self.team.drone(name)
+        self._schedule.add(self.world.now_s, fault)
+        return {"accepted": True, "message": f"{fault}"}
 
     def _emergency(self, _: Any, response: Any) -> Any:
         self.get_logger().error("emergency: all motors off")

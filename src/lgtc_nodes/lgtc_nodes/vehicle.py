@@ -10,9 +10,11 @@ from std_srvs.srv import SetBool as RosSetBool
 from std_srvs.srv import Trigger as RosTrigger
 
 from lgtc_core import topics, wire
+from lgtc_core.fleet.fault import FaultKind
 from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import VehiclePhase
 from lgtc_core.flight.pilot import Action
+from lgtc_core.loop.faults import any_of
 from lgtc_core.loop.flyer import Flyer, FlyerParams
 from lgtc_core.schema import Bounds
 from lgtc_nodes.conversions import to_ros
@@ -36,6 +38,7 @@ class VehicleNode(SwarmNode[VehicleParams]):
         velocity_safe (TwistStamped), safety (SafetyStatus): the safe command; each pair moves the setpoint at once.
         resources (ResourceState): the battery's tier.
         /mission (MissionState): when to take off and land; silent: land.
+        /faults (Faults): it may be told to hang, in simulation.
 
     Publishes:
         setpoint (Odometry): position and velocity reference, without a gap from take-off to landing.
@@ -55,6 +58,7 @@ class VehicleNode(SwarmNode[VehicleParams]):
         self._velocity: wire.Velocity | None = None
         self._ticked_s = 0.0
         self._told = False
+        self._hangs = False
         self._phase = VehiclePhase.GROUNDED
         self._say_setpoint = self.speak(topics.SETPOINT)
         self._say_report = self.speak(topics.VEHICLE)
@@ -68,6 +72,7 @@ class VehicleNode(SwarmNode[VehicleParams]):
         self.hear(topics.VELOCITY_SAFE, wire.velocity_from_wire, self._safe_velocity)
         self.hear(topics.SAFETY, self._safe_command, self._command)
         self.hear(topics.RESOURCES, wire.resources_from_wire, self.flyer.resources)
+        self.hear(topics.FAULTS, wire.faults_from_wire, self._fail)
         self.serve(topics.VEHICLE_LAND, RosTrigger, self._land)
         self.every(self._period_s, self._watch)
         self.every(self.params.report_period_s, self._report)
@@ -83,6 +88,9 @@ class VehicleNode(SwarmNode[VehicleParams]):
     def has_duty(self) -> bool:
         """True while the drone is in the air."""
         return self.flyer.airborne
+
+    def _fail(self, report: wire.FaultsReport) -> None:
+        self._hangs = any_of(report.faults, FaultKind.HANGING_ADAPTER, self.drone)
 
     def _safe_velocity(self, velocity: wire.Velocity) -> None:
         self._velocity = velocity
@@ -105,6 +113,8 @@ class VehicleNode(SwarmNode[VehicleParams]):
             self._tick(now_s)
 
     def _tick(self, now_s: float) -> None:
+        if self._hangs:
+            return
         self._ticked_s = now_s
         order = self.flyer.tick(now_s)
         if order.phase is not self._phase:
@@ -126,6 +136,8 @@ class VehicleNode(SwarmNode[VehicleParams]):
             self.tell("vehicle", done.result().message)
 
     def _report(self, now_s: float) -> None:
+        if self._hangs:
+            return
         if not self._told:
             there = all(client.service_is_ready() for client in (self._arm, *self._orders.values()))
             self._told = there and self.flyer.ready(now_s)

@@ -22,6 +22,7 @@ from lgtc_core import wire
 from lgtc_core.demand.consumer import ConsumerSpec
 from lgtc_core.demand.view import ConsumerView, DemandView
 from lgtc_core.errors import InputError
+from lgtc_core.fleet.fault import AMOUNTS, Fault, FaultKind
 from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
 from lgtc_core.flight.reference import Setpoint
@@ -30,6 +31,8 @@ from lgtc_core.mind.policy import Decision, Features
 from lgtc_interfaces.msg import AgentFeatures as RosAgentFeatures
 from lgtc_interfaces.msg import ConsumerDemand as RosConsumerDemand
 from lgtc_interfaces.msg import Demand as RosDemand
+from lgtc_interfaces.msg import Fault as RosFault
+from lgtc_interfaces.msg import Faults as RosFaults
 from lgtc_interfaces.msg import MissionState as RosMissionState
 from lgtc_interfaces.msg import PolicyState as RosPolicyState
 from lgtc_interfaces.msg import Presence as RosPresence
@@ -112,6 +115,41 @@ def test_safe_command_as_velocity_and_status(
     for message, velocity in zip(both_ways(RosSafetyStatus, wire.safety_to_wire(command)), velocities, strict=True):
         assert wire.stamp_from_wire(message) == stamp_s
         same(wire.safety_from_wire(message, wire.velocity_from_wire(velocity)), command)
+
+
+FAULTS = st.sampled_from(FaultKind).flatmap(
+    lambda kind: st.builds(
+        lambda drones, start_s, duration_s, share: Fault(
+            kind=kind,
+            drones=tuple(drones),
+            start_s=start_s,
+            duration_s=duration_s,
+            amount=AMOUNTS[kind].hi * share if kind in AMOUNTS else None,
+        ),
+        st.lists(words, min_size=1, max_size=3),
+        st.floats(0.0, 1e6),
+        st.none() | st.floats(0.0, 1e6),
+        st.floats(0.0, 1.0),
+    )
+)
+
+
+@given(stamps, st.lists(FAULTS, max_size=3))
+def test_faults(stamp_s: float, faults: list[Fault]) -> None:
+    report = wire.FaultsReport(stamp_s, tuple(faults))
+    for message in both_ways(RosFaults, wire.faults_to_wire(report)):
+        same(wire.faults_from_wire(message), report)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"kind": "gremlins"}, {"amount": 2.0}, {"amount": math.nan}, {"start_s": math.nan}, {"duration_s": -1.0}],
+    ids=str,
+)
+def test_a_fault_that_is_none_is_refused_with_what_may_come(wrong: dict[str, Any]) -> None:
+    values = wire.fault_to_wire(Fault(kind=FaultKind.LOSS, amount=0.5)) | wrong
+    with pytest.raises(InputError, match="expected"):
+        wire.fault_from_wire(to_ros(RosFault, values))
 
 
 SUPPLIES = st.lists(amounts, min_size=1, max_size=4)

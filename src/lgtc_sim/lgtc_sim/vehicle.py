@@ -32,6 +32,7 @@ from lgtc_core.flight.checks import finite_vector
 from lgtc_core.schema import Bounds
 from lgtc_sim.body import Array, Body, Control, Drive, Flags, PointMasses, compiled
 from lgtc_sim.crazyflie import AIRFRAMES, Crazyflies
+from lgtc_sim.disturbance import Disturbance
 
 LEVEL_OUT_S = 0.5
 CUT_OFF_S = 2.0
@@ -81,6 +82,10 @@ class Ack(NamedTuple):
     message: str
 
 
+_UNHEARD = Ack(True, "sent; it did not arrive")
+"""As a radio answers that sends without being told whether anybody hears."""
+
+
 class Vehicles:
     """N vehicles, stepped together. Deterministic.
 
@@ -120,6 +125,9 @@ class Vehicles:
         self._idle_w = np.array([battery.idle_power_w for battery in batteries])
         self._hover_w = np.array([battery.hover_power_w for battery in batteries])
         self._charger_a = np.array([battery.charge_current_a for battery in batteries])
+        self.disturbance = Disturbance(self.names, seed)
+        """What faults do to them."""
+        self._asked_m, self._asked_mps = position_m.copy(), np.zeros((n, 3))
         self._streamed_s = np.full(n, -np.inf)
         self._low_s = np.zeros(n)
         self._voltage_v = self.voltage_v
@@ -162,6 +170,8 @@ class Vehicles:
     def arm(self, name: str, on: bool) -> Ack:
         """Arm or disarm; disarming in the air cuts the motors."""
         i = self._of(name)
+        if self.disturbance.deaf[i]:
+            return _UNHEARD
         if on and self.locked[i]:
             return Ack(False, "locked: restart it first")
         self.armed[i] = on
@@ -172,6 +182,8 @@ class Vehicles:
     def takeoff(self, name: str, height_m: float) -> Ack:
         """Climb straight up to `height_m` and hover there."""
         i = self._of(name)
+        if self.disturbance.deaf[i]:
+            return _UNHEARD
         refusal = self._refusal(i)
         if refusal:
             return Ack(False, refusal)
@@ -183,6 +195,8 @@ class Vehicles:
     def land(self, name: str) -> Ack:
         """Sink straight down and switch the motors off on the ground."""
         i = self._of(name)
+        if self.disturbance.deaf[i]:
+            return _UNHEARD
         if self.control[i] == Control.STREAM:
             return Ack(True, "without effect: streamed setpoints outrank it")
         if self.control[i] == Control.OFF:
@@ -193,6 +207,8 @@ class Vehicles:
     def notify_setpoints_stop(self, name: str) -> Ack:
         """Streamed setpoints no longer outrank the high-level commander, which hovers where it is."""
         i = self._of(name)
+        if self.disturbance.deaf[i]:
+            return _UNHEARD
         if self.control[i] == Control.STREAM:
             self._command(i, Control.CLIMB, float(self.position_m[i, 2]))
         return Ack(True, "high-level commands count again")
@@ -209,10 +225,8 @@ class Vehicles:
         refusal = self._refusal(i)
         if refusal:
             return Ack(False, refusal)
-        self.control[i] = Control.STREAM
-        self._streamed_s[i] = now_s
-        self._drive.target_m[i], self._drive.feedforward_mps[i] = target_m, feedforward_mps
-        return Ack(True, "")
+        accepted = self.setpoints(np.array([i]), now_s, target_m[None], feedforward_mps[None])
+        return Ack(True, "") if accepted[0] else _UNHEARD
 
     def setpoints(self, which: npt.NDArray[np.int64], now_s: float, position_m: Array, velocity_mps: Array) -> Flags:
         """Setpoints of several vehicles at once, which must be finite: `setpoint` without its checks and words.
@@ -226,11 +240,14 @@ class Vehicles:
         Returns:
             Which were accepted (k,).
         """
-        accepted: Flags = self.armed[which] & ~self.locked[which]
+        accepted: Flags = self.armed[which] & ~self.locked[which] & ~self.disturbance.deaf[which]
         taken = which if accepted.all() else which[accepted]
+        begins = taken[self.control[taken] != Control.STREAM]
         self.control[taken], self._streamed_s[taken] = Control.STREAM, now_s
-        self._drive.target_m[taken] = position_m if taken is which else position_m[accepted]
-        self._drive.feedforward_mps[taken] = velocity_mps if taken is which else velocity_mps[accepted]
+        self._asked_m[taken] = position_m if taken is which else position_m[accepted]
+        self._asked_mps[taken] = velocity_mps if taken is which else velocity_mps[accepted]
+        now = begins if self.disturbance.lags else taken
+        self._drive.target_m[now], self._drive.feedforward_mps[now] = self._asked_m[now], self._asked_mps[now]
         return accepted
 
     def emergency(self) -> None:
@@ -242,12 +259,23 @@ class Vehicles:
         if _watch(self.control, self._streamed_s, self._drive.levelled, self._body.tumbled, now_s):
             late = (self.control == Control.STREAM) & (now_s - self._streamed_s > CUT_OFF_S)
             self._cut(late | (self._body.tumbled & (self.control != Control.OFF)))
+        if self.disturbance.lags:
+            self._lag(dt_s)
         self._body.step(self._drive, self._voltage_v, dt_s)
+        if self.disturbance.blows:
+            flying = self.control != Control.OFF
+            self.position_m[flying] += dt_s * self.disturbance.wind_mps[flying]
         self._drive.elapsed_s[:] += dt_s
         self._battery_due_s += dt_s
         if self._battery_due_s >= BATTERY_STEP_S - 1e-9:
             self._discharge(self._battery_due_s)
             self._battery_due_s = 0.0
+
+    def _lag(self, dt_s: float) -> None:
+        """References follow what is asked for with the lag of the moment."""
+        streams, drive = self.control == Control.STREAM, self._drive
+        for reference, asked in ((drive.target_m, self._asked_m), (drive.feedforward_mps, self._asked_mps)):
+            reference[streams] = self.disturbance.follow(reference, asked, dt_s)[streams]
 
     def _command(self, i: int, control: Control, height_m: float) -> None:
         """A high-level command: straight up or down from where the vehicle is."""

@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lgtc_core.errors import ConfigError
+from lgtc_core.fleet.fault import Fault
 from lgtc_core.fleet.team import Team
+from lgtc_core.loop.faults import Sensors
 from lgtc_core.schema import Bounds
 from lgtc_core.wire import BatteryReading, Pose
 from lgtc_sim.crazyflie import CONTROL_S
@@ -79,7 +81,15 @@ class World:
         for drone in team.drones:
             if drone.battery_kind is not None:
                 self.vehicles.set_charge(drone.name, drone.supply[team.kinds.index(drone.battery_kind)])
+        self.faults: tuple[Fault, ...] = ()
+        """What goes wrong now."""
+        self._sensors = Sensors(team.seed if seed is None else seed)
         self._step = 0
+
+    def suffer(self, faults: tuple[Fault, ...]) -> None:
+        """These faults, and no others, hold from now on: at sensors and vehicles. Messages are no part of the world."""
+        self.faults = faults
+        self.vehicles.disturbance.apply(faults)
 
     @property
     def now_s(self) -> float:
@@ -107,7 +117,8 @@ class World:
             return {}
         noise_m = self._random.normal(0.0, self.params.pose_sd_m, (len(self.team.drones), 3))
         measured_m = self.vehicles.position_m + noise_m
-        return {name: Pose(self.now_s, at_m) for name, at_m in zip(self.team.names, measured_m, strict=True)}
+        poses = {name: Pose(self.now_s, at_m) for name, at_m in zip(self.team.names, measured_m, strict=True)}
+        return self._sensors.measured(self.faults, poses) if self.faults else poses
 
     def batteries(self) -> dict[str, BatteryReading]:
         """Battery readings, if they are due at this step; else none."""

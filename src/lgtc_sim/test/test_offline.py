@@ -78,9 +78,7 @@ def test_equal_seeds_give_equal_flights_and_equal_recordings_to_the_last_bit(
     tapes = [Tape(), Tape()]
     flights = [fly(team, greedy_model, seed=3, recorder=tape) for tape in tapes]
     assert flights[0].position_m.tobytes() == flights[1].position_m.tobytes()
-    timed = [
-        [(topic, ns, {**values, "solve_time_s": 0.0}) for topic, ns, values in tape.messages] for tape in tapes
-    ]
+    timed = [[(topic, ns, {**values, "solve_time_s": 0.0}) for topic, ns, values in tape.messages] for tape in tapes]
     assert all(map(same, *timed))
     other = fly(team, greedy_model, seed=4)
     assert other.position_m.tobytes() != flights[0].position_m.tobytes()

@@ -13,6 +13,7 @@ from typing import Annotated
 from lgtc_core import schema
 from lgtc_core.demand.consumer import AMOUNT, DISC_RADIUS
 from lgtc_core.errors import ConfigError
+from lgtc_core.fleet.fault import Fault
 from lgtc_core.schema import Bounds
 from lgtc_core.world import rules
 
@@ -132,6 +133,7 @@ class ScenarioFile:
         " nothing else",
     ] = field(default_factory=dict)
     events: Annotated[tuple[EventEntry, ...], "What happens during the flight"] = ()
+    faults: Annotated[tuple[Fault, ...], "What goes wrong on purpose, in simulation"] = ()
     duration_s: Annotated[float, Bounds(1.0, 1e6, "s"), "Longest time that the policies fly; then all land"]
     settle_s: Annotated[
         float | None,

@@ -17,6 +17,7 @@ from lgtc_core import schema
 from lgtc_core.demand.consumer import AMOUNT, ConsumerSpec, objection
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ConfigError, InputError
+from lgtc_core.fleet.fault import Fault
 from lgtc_core.fleet.fleet import DroneEntry, DroneType, Fleet, check_places, load_fleet
 from lgtc_core.fleet.scenario import (
     LEAST_SERVED,
@@ -110,6 +111,7 @@ class Team:
     seed: Annotated[int, Bounds(0, 2**31 - 1), "Seed of everything random in simulation"]
     vehicle: Annotated[VehicleModel, "How simulated drones move"] = VehicleModel.KINEMATIC
     rejoin: Annotated[bool, "A drone that landed with a low battery takes off again, once charged"] = False
+    faults: Annotated[tuple[Fault, ...], "What goes wrong on purpose, in simulation"] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -201,6 +203,7 @@ def resolve(fleet: Fleet, scenario: Scenario, count: int | None = None) -> Team:
         seed=scenario.file.seed,
         vehicle=scenario.file.vehicle or fleet.file.vehicle,
         rejoin=scenario.file.rejoin,
+        faults=_faults(scenario, drones),
     )
 
 
@@ -220,6 +223,16 @@ def check_model(team: Team, card: ModelCard, tick_s: float) -> None:
         radii_m=sorted({consumer.radius_m for present in consumers for consumer in present}),
         max_speeds_mps=sorted({drone.max_speed_mps for drone in team.drones}),
     )
+
+
+def _faults(scenario: Scenario, drones: Mapping[str, DroneEntry]) -> tuple[Fault, ...]:
+    """The scenario's faults, which are about drones that fly."""
+    for i, fault in enumerate(scenario.file.faults):
+        for k, name in enumerate(fault.drones):
+            if name not in drones:
+                key = f"faults[{i}].drones[{k}]"
+                raise ConfigError(scenario.source, key, repr(name), f"one of {', '.join(drones)}")
+    return scenario.file.faults
 
 
 def _drones(fleet: Fleet, scenario: Scenario) -> Mapping[str, DroneEntry]:

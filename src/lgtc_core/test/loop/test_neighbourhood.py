@@ -98,9 +98,7 @@ def test_a_position_that_is_not_finite_is_refused_and_changes_nothing(bad: float
     start_m=st.floats(3.51, 8.0),
     speeds_mps=st.lists(st.floats(-2.0, 2.0), min_size=1, max_size=40),
 )
-def test_with_the_default_margin_nobody_gets_within_the_radius_unheard(
-    start_m: float, speeds_mps: list[float]
-) -> None:
+def test_with_the_default_margin_nobody_gets_within_the_radius_unheard(start_m: float, speeds_mps: list[float]) -> None:
     """Two drones at 1 m/s each, presence every half second: at every sighting, whoever is within C was near already."""
     near = Neighbourhood("cf1", RADIUS_M)
     near.moved(at(0.0))

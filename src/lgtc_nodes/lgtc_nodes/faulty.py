@@ -1,0 +1,60 @@
+"""Messages from other drones, as the faults of the moment let them through: at the receiving end, where nodes hear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from rclpy.timer import Timer
+
+from lgtc_core import topics, wire
+from lgtc_core.loop.faults import Inbox, Link
+from lgtc_nodes.node import SwarmNode
+
+T = TypeVar("T")
+
+LOOK_S = 0.01
+"""While messages are held back, they are looked after this often."""
+
+
+class FaultyEars:
+    """What one node hears from other drones. Without a fault nothing is held back, and no timer runs.
+
+    Args:
+        node: hears; also subscribes to /faults.
+    """
+
+    def __init__(self, node: SwarmNode[Any]) -> None:
+        self._node = node
+        self._inboxes: list[Inbox[Any]] = []
+        self._timer: Timer | None = None
+        node.hear(topics.FAULTS, wire.faults_from_wire, self._apply)
+
+    def through(self, purpose: str, sender_of: Callable[[T], str], take: Callable[[T], object]) -> Callable[[T], None]:
+        """What takes a message instead of `take`; `purpose` tells several of one drone apart."""
+
+        def guarded(item: T) -> None:
+            self._node.guarded(purpose, lambda: take(item))
+
+        link: Link[T] = Link(self._node.drone, self._node.team.seed, purpose)
+        inbox = Inbox(link, sender_of, guarded)
+        self._inboxes.append(inbox)
+        return lambda item: inbox.put(self._node.now_s(), item)
+
+    def _apply(self, report: wire.FaultsReport) -> None:
+        for inbox in self._inboxes:
+            inbox.link.apply(report.faults)
+        if self._timer is None and not self._clear:
+            self._timer = self._node.create_timer(LOOK_S, self._deliver)
+
+    @property
+    def _clear(self) -> bool:
+        return all(inbox.link.clear for inbox in self._inboxes)
+
+    def _deliver(self) -> None:
+        now_s = self._node.now_s()
+        for inbox in self._inboxes:
+            inbox.deliver(now_s)
+        if self._timer is not None and self._clear:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
