@@ -7,8 +7,8 @@ One step of the world is followed by what its messages would cause, in this orde
     policy tick       -> decisions -> guards; features -> neighbours' inboxes, where they count from the next tick on
     2 Hz              -> presence -> who is near whom
 
-Messages take no time and none is lost; a neighbour's features are one tick old, as in training. Equal seeds give equal
-flights to the last bit: time is counted in steps and no clock is read.
+Messages take no time and none is lost, unless the team's faults say so; a neighbour's features are one tick old, as in
+training. Equal seeds give equal flights to the last bit: time is counted in steps and no clock is read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from lgtc_core import topics, wire
 from lgtc_core.demand.book import DemandBook
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ContractError
+from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.fleet.team import Team, check_model
 from lgtc_core.flight.guard import Guard, GuardParams
 from lgtc_core.flight.landing import NO_DISCS_M
@@ -35,8 +36,11 @@ from lgtc_core.flight.pilot import Action, Order
 from lgtc_core.loop import server
 from lgtc_core.loop.carrier import Carrier
 from lgtc_core.loop.decider import Decider
+from lgtc_core.loop.faults import Inbox, Link, Schedule, any_of
 from lgtc_core.loop.flyer import Flyer
-from lgtc_core.mind.policy import Mind, PolicyModel
+from lgtc_core.loop.neighbourhood import Sighting
+from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
+from lgtc_core.mind.policy import Features, Mind, PolicyModel
 from lgtc_sim.world import World, WorldParams
 
 Array = npt.NDArray[np.float64]
@@ -47,6 +51,10 @@ STATE_PERIOD_S = 0.1
 PRESENCE_PERIOD_S = 0.5
 LINGER_S = 0.5
 """Recorded on after the mission's end."""
+
+
+def _drone_of(said: Sighting | Features) -> str:
+    return said.drone
 
 
 class Recorder(Protocol):
@@ -83,6 +91,23 @@ class _Drone:
     carrier: Carrier
     guard: Guard
     flyer: Flyer
+    stand_in: StandIn | None
+    """Only where the scenario lets an adapter hang: otherwise nobody falls silent here."""
+    poses: Inbox[Sighting]
+    presence: Inbox[Sighting]
+    features: Inbox[Features]
+    hangs: bool = False
+    """Its vehicle adapter does nothing."""
+
+    @property
+    def inboxes(self) -> tuple[Inbox[Any], ...]:
+        """What it hears from other drones."""
+        return self.poses, self.presence, self.features
+
+    @property
+    def stood_in(self) -> StandIn | None:
+        """Its stand-in, while that flies it."""
+        return self.stand_in if self.stand_in is not None and self.stand_in.flying else None
 
 
 def fly(
@@ -129,6 +154,11 @@ class _Loop:
         self.view = self.book.view(0.0)
         self.share_met = self.view.share_met
         self.mission = Mission(team, MissionParams())
+        self.schedule = Schedule(team.faults)
+        self.active_s: float | None = None
+        self.ears_clear = True
+        """Whether every message from another drone arrives at once."""
+        self._say(topics.FAULTS, wire.faults_to_wire, wire.FaultsReport(0.0, ()))
         self.phases: list[tuple[float, MissionPhase, str]] = []
         self.events: list[tuple[float, str]] = []
         self.samples: list[tuple[float, Array, list[int], float]] = []
@@ -153,20 +183,32 @@ class _Loop:
     def _drone(self, name: str, model: PolicyModel) -> _Drone:
         team, spec = self.team, self.team.drone(name)
         others = {other.name: other for other in team.drones if other.name != name}
+        decider = Decider(Mind(model, team.arena, name, spec.max_speed_mps))
+        guard = Guard(name, spec, team.arena, GuardParams(), others)
+        hanging = any(fault.kind is FaultKind.HANGING_ADAPTER and fault.concerns(name) for fault in team.faults)
+        seed = self.world.seed
         return _Drone(
             name,
-            Decider(Mind(model, team.arena, name, spec.max_speed_mps)),
+            decider,
             Carrier(spec, team.kinds, session="offline", reported=True),
-            Guard(name, spec, team.arena, GuardParams(), others),
+            guard,
             Flyer(team.arena, rejoins=team.rejoin),
+            StandIn(name, spec, team.arena, StandInParams(), others) if hanging else None,
+            Inbox(Link(name, seed, "pose"), _drone_of, lambda seen: guard.neighbour(*seen)),
+            Inbox(Link(name, seed, "roll call"), _drone_of, decider.neighbourhood.sighted),
+            Inbox(Link(name, seed, "features"), _drone_of, decider.features),
         )
 
     def _step(self) -> None:
+        holding = self.schedule.holding(self.world.now_s, self.active_s)
+        if holding != self.world.faults:
+            self._suffer(holding)
         self.world.step()
         now_s = self.world.now_s
-        poses = self.world.poses()
-        if poses:
-            self._poses(now_s, poses)
+        if not self.ears_clear:
+            self._deliver(now_s)
+        if self.world.poses_due:
+            self._poses(now_s, self.world.poses())
         for name, battery in self.world.batteries().items():
             self._say(topics.BATTERY, wire.battery_to_wire, battery, name)
             self.drones[name].carrier.battery(battery)
@@ -177,6 +219,29 @@ class _Loop:
         if self.world.due(self.tick_s):
             self._decide(now_s)
 
+    def _suffer(self, holding: tuple[Fault, ...]) -> None:
+        """These faults hold from now on."""
+        over, new = set(self.world.faults) - set(holding), set(holding) - set(self.world.faults)
+        self.events += [(self.world.now_s, f"fault: {fault}") for fault in holding if fault in new]
+        self.events += [(self.world.now_s, f"fault over: {fault}") for fault in self.world.faults if fault in over]
+        self.world.suffer(holding)
+        self._say(topics.FAULTS, wire.faults_to_wire, wire.FaultsReport(self.world.now_s, holding))
+        for drone in self.drones.values():
+            drone.hangs = any_of(holding, FaultKind.HANGING_ADAPTER, drone.name)
+            for inbox in drone.inboxes:
+                inbox.link.apply(holding)
+        self._look_at_ears()
+
+    def _deliver(self, now_s: float) -> None:
+        """Messages between drones whose time has come."""
+        for drone in self.drones.values():
+            for inbox in drone.inboxes:
+                inbox.deliver(now_s)
+        self._look_at_ears()
+
+    def _look_at_ears(self) -> None:
+        self.ears_clear = all(inbox.link.clear for drone in self.drones.values() for inbox in drone.inboxes)
+
     def _poses(self, now_s: float, poses: dict[str, wire.Pose]) -> None:
         """Every pose is answered by a safe command, and that by a setpoint."""
         for name, pose in poses.items():
@@ -186,24 +251,47 @@ class _Loop:
             drone.carrier.pose(pose)
             drone.flyer.pose(pose)
             drone.guard.pose(*pose)
+        for drone in self.drones.values():
             for other in drone.decider.neighbourhood.near:
-                drone.guard.neighbour(other, *poses[other])
+                if other in poses:
+                    if self.ears_clear:
+                        drone.guard.neighbour(other, *poses[other])
+                    else:
+                        drone.poses.put(now_s, Sighting(other, *poses[other]))
         for drone in self.drones.values():
             command = drone.guard.command(now_s)
             velocity = wire.Velocity(command.stamp_s, command.velocity_mps)
             self._say(topics.VELOCITY_SAFE, wire.velocity_to_wire, velocity, drone.name)
             self._say(topics.SAFETY, wire.safety_to_wire, command, drone.name)
-            drone.flyer.command(command)
-            self._obey(drone, drone.flyer.tick(now_s), now_s)
-        phases = [int(drone.flyer.pilot.phase) for drone in self.drones.values()]
+            if not drone.hangs:
+                drone.flyer.command(command)
+                self._obey(drone, drone.flyer.tick(now_s), now_s)
+            if drone.stand_in is not None:
+                self._stand_in(drone, drone.stand_in, now_s, poses)
+        phases = [int(self._phase(drone, now_s)) for drone in self.drones.values()]
         self.samples.append((now_s, self.world.vehicles.position_m.copy(), phases, self.share_met))
 
-    def _obey(self, drone: _Drone, order: Order, now_s: float) -> None:
+    def _phase(self, drone: _Drone, now_s: float) -> VehiclePhase:
+        said = None if drone.stood_in is None else drone.stood_in.report(now_s)
+        return drone.flyer.pilot.phase if said is None else said.phase
+
+    def _stand_in(self, drone: _Drone, stand_in: StandIn, now_s: float, poses: dict[str, wire.Pose]) -> None:
+        """What its stand-in does for one drone."""
+        if stand_in.flying:
+            for name, pose in poses.items():
+                stand_in.pose(pose) if name == drone.name else stand_in.neighbour(name, pose)
+        order = stand_in.tick(now_s)
+        self._obey(drone, order, now_s, SIGNATURE)
+
+    def _obey(self, drone: _Drone, order: Order, now_s: float, author: str = "") -> None:
         """Give the vehicle its order."""
-        vehicles, name = self.world.vehicles, drone.name
-        if order.setpoint is not None:
-            self._say(topics.SETPOINT, partial(wire.setpoint_to_wire, stamp_s=now_s), order.setpoint, name)
-            vehicles.setpoint(name, now_s, *order.setpoint)
+        vehicles, name, setpoint = self.world.vehicles, drone.name, order.setpoint
+        if setpoint is not None:
+            to_wire = partial(wire.setpoint_to_wire, stamp_s=now_s, author=author)
+            self._say(topics.SETPOINT, to_wire, setpoint, name)
+            vehicles.setpoint(name, now_s, *setpoint)
+            if drone.stand_in is not None and not author:
+                drone.stand_in.streamed(now_s, lambda: setpoint)
         elif order.action is Action.ARM:
             vehicles.arm(name, True)
         elif order.action is Action.TAKE_OFF:
@@ -235,7 +323,7 @@ class _Loop:
         for drone in self.drones.values():
             drone.carrier.demand(self.view)
             drone.decider.demand(self.view)
-            report = drone.flyer.report(now_s)
+            report = self._report(drone, now_s)
             drone.carrier.vehicle(report)
             drone.decider.vehicle(report)
             drone.guard.landing = report.phase is VehiclePhase.LANDING
@@ -244,9 +332,21 @@ class _Loop:
             self._say(topics.VEHICLE, wire.vehicle_to_wire, report, drone.name)
         self._announce(now_s, vehicles)
 
+    def _report(self, drone: _Drone, now_s: float) -> wire.VehicleReport:
+        """What is said of a vehicle, by its adapter, which repeats itself while it hangs, or by its stand-in."""
+        if drone.stand_in is None:
+            return drone.flyer.report(now_s)
+        said = drone.stand_in.report(now_s)
+        if said is None and not drone.hangs:
+            said = drone.flyer.report(now_s)
+            drone.stand_in.reported(said)
+        return drone.flyer.report(now_s) if said is None else said
+
     def _announce(self, now_s: float, vehicles: dict[str, VehiclePhase | None]) -> None:
         """The mission's word, and the events that are due."""
         order = self.mission.update(now_s, vehicles, self.view, None)
+        if self.active_s is None and order.phase is MissionPhase.ACTIVE:
+            self.active_s = now_s - order.elapsed_s
         if not self.phases or self.phases[-1][1] is not order.phase:
             self.phases.append((now_s, order.phase, order.reason))
         report = wire.MissionReport(now_s, order.phase, order.elapsed_s, order.reason)
@@ -255,6 +355,8 @@ class _Loop:
             drone.decider.mission(report)
             drone.carrier.mission(report)
             drone.flyer.mission(report)
+            if drone.stand_in is not None:
+                drone.stand_in.mission(report)
         for due in order.events:
             self.events.append((now_s, self._happen(due)))
         if self.progress is not None:
@@ -278,7 +380,7 @@ class _Loop:
             if sighting is not None:
                 self._say(topics.PRESENCE, wire.presence_to_wire, sighting)
                 for drone in self.drones.values():
-                    drone.decider.neighbourhood.sighted(sighting)
+                    drone.presence.put(now_s, sighting)
         for drone in self.drones.values():
             drone.decider.neighbourhood.update(now_s)
 
@@ -304,7 +406,7 @@ class _Loop:
         for features in said:
             for drone in self.drones.values():
                 if features.drone in drone.decider.neighbourhood.near:
-                    drone.decider.features(features)
+                    drone.features.put(now_s, features)
 
     def _say(self, topic: str, to_wire: Callable[[T], wire.Wire], value: T, drone: str | None = None) -> None:
         """Record a message."""

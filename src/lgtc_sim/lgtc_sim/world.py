@@ -83,7 +83,9 @@ class World:
                 self.vehicles.set_charge(drone.name, drone.supply[team.kinds.index(drone.battery_kind)])
         self.faults: tuple[Fault, ...] = ()
         """What goes wrong now."""
-        self._sensors = Sensors(team.seed if seed is None else seed)
+        self.seed = team.seed if seed is None else seed
+        """Of everything random."""
+        self._sensors = Sensors(self.seed)
         self._step = 0
 
     def suffer(self, faults: tuple[Fault, ...]) -> None:
@@ -111,9 +113,14 @@ class World:
         """Whether something with this period is due at this step."""
         return self._step % round(period_s / self.params.dt_s) == 0
 
+    @property
+    def poses_due(self) -> bool:
+        """Whether sensors read poses at this step; a fault may keep single ones from being told."""
+        return self.due(self.params.pose_period_s)
+
     def poses(self) -> dict[str, Pose]:
         """Measured poses, if they are due at this step; else none."""
-        if not self.due(self.params.pose_period_s):
+        if not self.poses_due:
             return {}
         noise_m = self._random.normal(0.0, self.params.pose_sd_m, (len(self.team.drones), 3))
         measured_m = self.vehicles.position_m + noise_m
