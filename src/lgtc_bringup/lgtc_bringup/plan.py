@@ -66,7 +66,7 @@ class OnFailure(StrEnum):
     STOP = "stop"
     """Nothing can land any more: all processes are stopped."""
     RESTART = "restart"
-    """It is started again and goes on from the ledger, `RESTARTS` times; after that, all land."""
+    """It is started again and goes on from where it was, `RESTARTS` times; after that, all land."""
     TELL = "tell"
     """The flight goes on; it is told."""
 
@@ -244,7 +244,7 @@ _TEAM_PROCESSES: dict[str, tuple[OnFailure, str]] = {
     RECORDER.kind: (OnFailure.TELL, "a full disk or a slow one must not touch a drone"),
     SIMULATOR.kind: (OnFailure.STOP, "it stands for the drones themselves, and is the clock"),
     DEMAND_SERVER.kind: (OnFailure.RESTART, "its book must outlive any drone's software"),
-    STAND_IN.kind: (OnFailure.LAND, "it takes over from wings that end, so it must not end with them"),
+    STAND_IN.kind: (OnFailure.RESTART, "it takes over from wings that end, so it must not end with them"),
     SUPERVISOR.kind: (
         OnFailure.LAND,
         "its silence must mean that it is dead, not that another node beside it is slow",

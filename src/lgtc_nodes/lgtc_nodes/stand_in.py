@@ -77,6 +77,7 @@ class StandInNode(SwarmNode[StandInNodeParams]):
             self.create_subscription(_SETPOINT.type, topic, partial(self._streamed, stand_in), _SETPOINT.qos, raw=True)
             self.hear(topics.VEHICLE, wire.vehicle_from_wire, stand_in.reported, of=name)
         self._rehearse()
+        self.get_logger().info(f"watching {len(specs)} drones")
         self.every(self.params.period_s, self._tick)
         self.every(self.params.report_period_s, self._report)
 
@@ -115,22 +116,22 @@ class StandInNode(SwarmNode[StandInNodeParams]):
             stand_in.streamed(self.now_s(), lambda: _setpoint_of(raw))
 
     def _tick(self, now_s: float) -> None:
+        changed = []
         for name, stand_in in self.stand_ins.items():
             flew = stand_in.flying
             order = stand_in.tick(now_s)
             if stand_in.flying is not flew:
-                self._changed(name, stand_in, now_s)
+                changed.append(name)
             if order.setpoint is not None:
                 self._say_setpoint[name](wire.setpoint_to_wire(order.setpoint, now_s, SIGNATURE))
             elif order.action in (Action.NOTIFY_STOP, Action.LAND):
                 self._orders[name, order.action].call_async(RosTrigger.Request()).add_done_callback(self._answered)
-
-    def _changed(self, name: str, stand_in: StandIn, now_s: float) -> None:
-        """A drone was taken over or given back."""
-        report = stand_in.report(now_s)
-        self.get_logger().warning(f"{name} {'given back' if report is None else f'taken over, {report.reason}'}")
-        self._follow_poses()
-        self._report(now_s)
+        if changed:
+            self._follow_poses()
+            self._report(now_s)
+        for name in changed:  # last, as writing to a log can take longer than all the rest
+            report = self.stand_ins[name].report(now_s)
+            self.get_logger().warning(f"{name} {'given back' if report is None else f'taken over, {report.reason}'}")
 
     def _report(self, now_s: float) -> None:
         for name, stand_in in self.stand_ins.items():
