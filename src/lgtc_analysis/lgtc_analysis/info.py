@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from lgtc_core import schema, topics
 from lgtc_core.errors import ConfigError, ContractError
+from lgtc_core.mind.central import Policy
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class FlightInfo:
     )
     created_utc: Annotated[str, "Start of the recording, ISO 8601"] = ""
     seed: Annotated[int, "Seed of everything random in the flight"] = 0
-    model_card: Annotated[Mapping[str, Any], "card.json of the model that decided; empty: none"] = field(
+    policy: Annotated[Policy, "Who decided: the model, or a yardstick at the model's tick"] = "model"
+    model_card: Annotated[Mapping[str, Any], "card.json of the model, whoever decided; empty: none"] = field(
         default_factory=dict
     )
     plan: Annotated[Any, "Which process ran which nodes"] = None

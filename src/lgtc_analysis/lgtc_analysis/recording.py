@@ -17,6 +17,7 @@ from lgtc_analysis.messages import read_definitions, recorded_topics, typestore
 from lgtc_core import schema
 from lgtc_core.fleet.team import Team
 from lgtc_core.mind.card import load_card
+from lgtc_core.mind.central import Policy
 
 VERSIONED = ("numpy", "onnxruntime", "osqp", "rclpy", "rosbags")
 """Software whose versions go into the flight's information, where it is installed."""
@@ -31,6 +32,7 @@ def flight_info(
     seed: int | None = None,
     plan: Any = None,
     command: str = "",
+    policy: Policy = "model",
 ) -> FlightInfo:
     """How a flight is made, as far as its recorder can know.
 
@@ -42,6 +44,7 @@ def flight_info(
         seed: of the simulation; None: the team's.
         plan: which process runs which nodes, plain data.
         command: command line that started the flight.
+        policy: who decides.
 
     Raises:
         ConfigError, ContractError: the model's card cannot be used.
@@ -57,6 +60,7 @@ def flight_info(
         plan=plan,
         versions=_versions(),
         command=command,
+        policy=policy,
     )
 
 

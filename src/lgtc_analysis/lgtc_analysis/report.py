@@ -172,7 +172,8 @@ def _sections(flight: Flight) -> Iterator[Section]:
     for section in SECTIONS:
         if section.name == "latency" and flight.info.receive_clock == "simulated":
             continue
-        if section.name == "liquid" and not (policies and metrics.liquid_width(flight)):
+        liquid = policies and flight.info.policy == "model" and metrics.liquid_width(flight)
+        if section.name == "liquid" and not liquid:
             continue
         if section.name == "interventions" and not any(len(drone.safety) for drone in flight.drones.values()):
             continue
@@ -242,7 +243,11 @@ def _origin(flight: Flight) -> Iterator[tuple[str, str]]:
     yield "bag", Path(flight.source).name
     yield "command", info.command
     yield "seed", str(info.seed)
-    yield "model", str(card.get("name", "none"))
+    if info.policy != "model":  # what its model's card says is not about who flew here
+        yield "policy", f"the {info.policy}, at the tick of model {card.get('name', 'none')}"
+        card = {}
+    else:
+        yield "model", str(card.get("name", "none"))
     for key in ("created_utc", "contract", "contraction_rate", "tick_s", "communication_radius", "disc_radius"):
         if key in card:
             yield f"model {key.replace('_', ' ')}", str(card[key])

@@ -109,6 +109,9 @@ def _flight_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenario", help="the same as an option")
     parser.add_argument("--fleet", default=inputs.FLEET, help=f"{about['fleet']} (%(default)s)")
     parser.add_argument("--model", default=inputs.MODEL, help=f"{about['model']} (%(default)s)")
+    parser.add_argument(
+        "--policy", choices=("model", "expert", "greedy"), default="model", help=f"{about['policy']} (%(default)s)"
+    )
     parser.add_argument("--backend", default="embedded", help=f"{about['backend']} (%(default)s)")
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help=f"{about['speed']} (%(default)s)")
     parser.add_argument("--duration", type=float, metavar="S", help=about["duration_s"])
@@ -121,6 +124,7 @@ def _choice(arguments: argparse.Namespace) -> Choice:
         fleet=arguments.fleet,
         scenario=arguments.name or arguments.scenario or inputs.SCENARIO,
         model=arguments.model,
+        policy=arguments.policy,
         backend=arguments.backend,
         run_dir=arguments.run_dir,
         speed=arguments.speed,
@@ -176,6 +180,7 @@ def _fly_offline(plan: Plan, team: Team, console: Console) -> bool:
         "offline",
         receive_clock="simulated",
         command=plan.parameters["/recorder"]["command"],
+        policy=plan.parameters["/recorder"]["policy"],
     )
     with (
         open_bag(plan.bag_dir, inputs.definitions_dir(), info, 0) as bag,
@@ -187,7 +192,13 @@ def _fly_offline(plan: Plan, team: Team, console: Console) -> bool:
         def show_progress(time_s: float, phase: MissionPhase, demand: DemandView) -> None:
             bar.update(task, completed=time_s, phase=f"{phase.name} demand {demand.share_met:.0%}")
 
-        result = fly(team, plan.inputs.model_dir, recorder=bag, progress=show_progress)
+        result = fly(
+            team,
+            plan.inputs.model_dir,
+            recorder=bag,
+            progress=show_progress,
+            policy=plan.parameters["/recorder"]["policy"],
+        )
         bar.update(task, completed=team.duration_s)
     return result.mission[-1][1] is MissionPhase.DONE
 

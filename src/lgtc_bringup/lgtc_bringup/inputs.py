@@ -18,6 +18,7 @@ from lgtc_core.fleet.fleet import load_fleet
 from lgtc_core.fleet.scenario import VehicleModel, build_scenario, load_scenario
 from lgtc_core.fleet.team import Team, check_model, resolve
 from lgtc_core.mind.card import CARD_FILE, ModelCard, load_card
+from lgtc_core.mind.central import Policy
 
 FLEET = "fleet"
 SCENARIO = "battery_handover"
@@ -31,6 +32,7 @@ class Choice:
     fleet: Annotated[str, "fleet file, or name of a shipped one"] = FLEET
     scenario: Annotated[str, "scenario file, or name of a shipped one"] = SCENARIO
     model: Annotated[str, "folder of a model, or name of a shipped one"] = MODEL
+    policy: Annotated[Policy, "who decides: the model, or a central yardstick at its tick: expert, greedy"] = "model"
     backend: Annotated[str, f"who carries the drones: {', '.join(BACKENDS)}"] = "embedded"
     speed: Annotated[float, "simulated seconds per second"] = 1.0
     record: Annotated[bool, "whether to record a bag; without one there is no report"] = True
@@ -171,6 +173,7 @@ def prepare(choice: Choice) -> tuple[Plan, Team, ModelCard]:
         Inputs(fleet_file, scenario_file, model_dir, run_dir),
         speed=choice.speed,
         record=choice.record,
+        policy=choice.policy,
         command=choice.command,
         node_parameters=node_parameters(),
         files=files,

@@ -40,6 +40,7 @@ from lgtc_bringup.node_kinds import (
 )
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.team import Team
+from lgtc_core.mind.central import Policy
 
 BACKENDS = ("embedded",)
 ROS_ARGUMENTS = ("--disable-external-lib-logs",)
@@ -178,6 +179,7 @@ def plan(
     *,
     speed: float = 1.0,
     record: bool = True,
+    policy: Policy = "model",
     command: str = "",
     node_parameters: Mapping[str, Mapping[str, Any]] | None = None,
     files: Mapping[Path, str] | None = None,
@@ -190,6 +192,7 @@ def plan(
         inputs: files that the nodes read, folder that they write to; absolute paths.
         speed: simulated seconds per second, > 0.
         record: False leaves the recorder out, and with it bag and report.
+        policy: who decides; a yardstick is central, so its minds share one process.
         command: what the user typed, for the record.
         node_parameters: values per kind of node that replace the nodes' own defaults (config/nodes/<kind>.yaml).
         files: further files of this flight, see `Plan.files`.
@@ -213,7 +216,10 @@ def plan(
     size = max(1, math.ceil(len(drones) / (room // 2)))
     groups = [drones[i : i + size] for i in range(0, len(drones), size)]
     wings = [_drone_process("wings", (SAFETY_FILTER, VEHICLE), group) for group in groups]
-    minds = [_drone_process("mind", (POLICY, RESOURCE_MONITOR), group) for group in groups]
+    minds = [
+        _drone_process("mind", (POLICY, RESOURCE_MONITOR), group)
+        for group in (groups if policy == "model" else [drones])
+    ]
     processes = (*before, *wings, *minds, *after)
     return Plan(
         scenario=team.scenario,
@@ -222,7 +228,8 @@ def plan(
         inputs=inputs,
         processes=processes,
         parameters={
-            node: _parameters(kind_of(node), inputs, backend, speed, command) | dict(chosen.get(kind_of(node).kind, {}))
+            node: _parameters(kind_of(node), inputs, backend, speed, policy, command)
+            | dict(chosen.get(kind_of(node).kind, {}))
             for process in processes
             for node in process.nodes
         },
@@ -275,7 +282,9 @@ def _drone_process(role: str, kinds: tuple[NodeKind, ...], drones: tuple[str, ..
     )
 
 
-def _parameters(kind: NodeKind, inputs: Inputs, backend: str, speed: float, command: str) -> dict[str, Any]:
+def _parameters(
+    kind: NodeKind, inputs: Inputs, backend: str, speed: float, policy: Policy, command: str
+) -> dict[str, Any]:
     """Parameters that the plan decides; the rest has its default in the node."""
     values: dict[str, Any] = {
         "use_sim_time": kind is not SIMULATOR,  # the simulator is the clock
@@ -283,7 +292,7 @@ def _parameters(kind: NodeKind, inputs: Inputs, backend: str, speed: float, comm
         "scenario_file": str(inputs.scenario_file),
     }
     if kind in (POLICY, RECORDER):
-        values["model_dir"] = str(inputs.model_dir)
+        values |= {"model_dir": str(inputs.model_dir), "policy": policy}
     if kind is RECORDER:
         values |= {"run_dir": str(inputs.run_dir), "plan_file": str(inputs.run_dir / PLAN_FILE)}
         values |= {"backend": backend, "command": command}

@@ -41,6 +41,16 @@ def test_what_keeps_a_drone_in_the_air_never_shares_a_process_with_what_decides(
         assert kinds <= {"safety_filter", "vehicle"} or kinds <= {"policy", "resource_monitor"} or len(kinds) == 1
 
 
+@pytest.mark.parametrize("count", [2, 20])
+def test_the_minds_of_a_central_yardstick_share_one_process_and_wings_stay_apart(team_of, count):
+    planned = plan_of(team_of(count), policy="expert")
+    minds = [process for process in planned.processes if any(kind_of(node).kind == "policy" for node in process.nodes)]
+    assert len(minds) == 1
+    assert sum(kind_of(node).kind == "policy" for node in minds[0].nodes) == count
+    assert {planned.parameters[node]["policy"] for node in ("/recorder", "/cf1/policy", "/cf2/policy")} == {"expert"}
+    assert sorted(planned.nodes) == sorted(plan_of(team_of(count)).nodes)
+
+
 @settings(deadline=None, max_examples=25)
 @given(count=sizes)
 def test_a_host_has_room_for_all_processes_and_some_for_people(team_of, count):

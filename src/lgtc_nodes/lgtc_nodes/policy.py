@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Annotated
@@ -12,8 +13,10 @@ from lgtc_core import topics, wire
 from lgtc_core.fleet.team import check_model
 from lgtc_core.loop.decider import Decider, DeciderParams
 from lgtc_core.loop.neighbourhood import NeighbourhoodParams
+from lgtc_core.mind.central import CentralMind, Policy, minds
 from lgtc_core.mind.policy import Mind, PolicyModel
 from lgtc_core.schema import Bounds
+from lgtc_core.world.arena import Arena
 from lgtc_nodes.faulty import FaultyEars
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.near import NearSubscriptions
@@ -25,6 +28,9 @@ class PolicyParams(NodeParams):
     """Parameters of the policy node."""
 
     model_dir: Annotated[str, "Folder of the exported model"]
+    policy: Annotated[
+        Policy, "Who decides: the model, or a yardstick at its tick, which needs all minds of the team in this process"
+    ] = "model"
     presence_period_s: Annotated[float, Bounds(0.05, 10.0, "s"), "Time between two roll calls on /presence"] = 0.5
     decider: DeciderParams = field(default_factory=DeciderParams)
     neighbourhood: NeighbourhoodParams = field(default_factory=NeighbourhoodParams)
@@ -54,8 +60,8 @@ class PolicyNode(SwarmNode[PolicyParams]):
         super().__init__("policy", drone, PolicyParams, lifeline)
         model = _model(self.params.model_dir)
         check_model(self.team, model.card, model.card.tick_s)
-        mind = Mind(model, self.team.arena, drone, self.spec.max_speed_mps)
-        self.decider = Decider(mind, self.params.decider, self.params.neighbourhood)
+        make = _minds(self.params.policy, self.params.model_dir, self.team.arena)
+        self.decider = Decider(make(drone, self.spec.max_speed_mps), self.params.decider, self.params.neighbourhood)
         self._say_velocity = self.speak(topics.VELOCITY_NOMINAL)
         self._say_features = self.speak(topics.FEATURES)
         self._say_state = self.speak(topics.POLICY_STATE)
@@ -100,6 +106,12 @@ class PolicyNode(SwarmNode[PolicyParams]):
 def _model(directory: str) -> PolicyModel:
     """One network for all minds of a process."""
     return PolicyModel(directory)
+
+
+@lru_cache(maxsize=4)
+def _minds(policy: Policy, directory: str, arena: Arena) -> Callable[[str, float], Mind | CentralMind]:
+    """One council for all minds of a process."""
+    return minds(policy, _model(directory), arena)
 
 
 create = PolicyNode

@@ -12,6 +12,7 @@ from ament_index_python.packages import get_package_share_directory
 from lgtc_analysis.messages import recorded_topics
 from lgtc_analysis.recording import flight_info, open_bag
 from lgtc_core import schema, topics
+from lgtc_core.mind.central import Policy
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
 from lgtc_nodes.qos import STREAMS, for_recorder
@@ -27,6 +28,7 @@ class RecorderParams(NodeParams):
     run_dir: Annotated[str, "Folder of the flight; the bag becomes its subfolder `bag`"]
     plan_file: Annotated[str, "JSON file with the flight's processes, kept in the bag; empty: none"] = ""
     model_dir: Annotated[str, "Folder of the model that decides, whose card is kept in the bag; empty: none"] = ""
+    policy: Annotated[Policy, "Who decides, kept in the bag"] = "model"
     backend: Annotated[str, "What carries the drones, kept in the bag"] = "embedded"
     command: Annotated[str, "Command line that started the flight, kept in the bag"] = ""
 
@@ -50,6 +52,7 @@ class RecorderNode(SwarmNode[RecorderParams]):
             params.backend,
             plan=schema.load_json(params.plan_file) if params.plan_file else None,
             command=params.command,
+            policy=params.policy,
         )
         definitions = Path(get_package_share_directory("lgtc_interfaces")) / "msg"
         self._bag = open_bag(Path(params.run_dir) / "bag", definitions, info, time.time_ns())

@@ -40,7 +40,8 @@ from lgtc_core.loop.faults import Inbox, Link, Schedule, any_of
 from lgtc_core.loop.flyer import Flyer
 from lgtc_core.loop.neighbourhood import Sighting
 from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
-from lgtc_core.mind.policy import Features, Mind, PolicyModel
+from lgtc_core.mind.central import Policy, minds
+from lgtc_core.mind.policy import Features, PolicyModel
 from lgtc_sim.world import World, WorldParams
 
 Array = npt.NDArray[np.float64]
@@ -118,6 +119,7 @@ def fly(
     recorder: Recorder | None = None,
     progress: Callable[[float, MissionPhase, DemandView], None] | None = None,
     world: WorldParams | None = None,
+    policy: Policy = "model",
 ) -> FlightResult:
     """Fly a team from the ground to the ground.
 
@@ -128,11 +130,12 @@ def fly(
         recorder: takes every message of the flight.
         progress: called ten times per simulated second with time [s], phase and demand.
         world: step, sensors, noise.
+        policy: who decides; the yardsticks at the model's tick.
 
     Raises:
         ConfigError, ContractError: the model does not fit the team, or the guarantee cannot hold in this configuration.
     """
-    return _Loop(team, PolicyModel(model_dir), World(team, world, seed), recorder, progress).run()
+    return _Loop(team, PolicyModel(model_dir), World(team, world, seed), recorder, progress, policy).run()
 
 
 class _Loop:
@@ -145,11 +148,13 @@ class _Loop:
         world: World,
         recorder: Recorder | None,
         progress: Callable[[float, MissionPhase, DemandView], None] | None,
+        policy: Policy,
     ) -> None:
         self.team, self.world, self.recorder, self.progress = team, world, recorder, progress
         self.tick_s = model.card.tick_s
         check_model(team, model.card, self.tick_s)
-        self.drones = {spec.name: self._drone(spec.name, model) for spec in team.drones}
+        self._mind = minds(policy, model, team.arena)
+        self.drones = {spec.name: self._drone(spec.name) for spec in team.drones}
         self.book = DemandBook.for_team(team)
         self.view = self.book.view(0.0)
         self.share_met = self.view.share_met
@@ -180,10 +185,10 @@ class _Loop:
             events=tuple(self.events),
         )
 
-    def _drone(self, name: str, model: PolicyModel) -> _Drone:
+    def _drone(self, name: str) -> _Drone:
         team, spec = self.team, self.team.drone(name)
         others = {other.name: other for other in team.drones if other.name != name}
-        decider = Decider(Mind(model, team.arena, name, spec.max_speed_mps))
+        decider = Decider(self._mind(name, spec.max_speed_mps))
         guard = Guard(name, spec, team.arena, GuardParams(), others)
         hanging = any(fault.kind is FaultKind.HANGING_ADAPTER and fault.concerns(name) for fault in team.faults)
         seed = self.world.seed

@@ -14,6 +14,7 @@ from lgtc_core.errors import ContractError
 from lgtc_core.fleet.team import Team
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_core.mind import card
+from lgtc_core.mind.central import Policy
 from lgtc_sim.offline import FlightResult, fly
 
 MakeTeam = Callable[..., Team]
@@ -156,3 +157,13 @@ def test_a_model_that_does_not_fit_the_team_does_not_fly(
     card.write_card(tmp_path, **{**kept, "value_range": list(made["value_range"]), "communication_radius": 0.5})
     with pytest.raises(ContractError, match="communication radius"):
         fly(make_team(), tmp_path)
+
+
+@pytest.mark.parametrize("policy", ["expert", "greedy"])
+def test_a_yardstick_flies_the_same_loop_and_covers_what_it_can(
+    make_team: MakeTeam, greedy_model: Path, policy: Policy
+) -> None:
+    result = fly(make_team(), greedy_model, policy=policy)
+    assert result.mission[-1][1] is MissionPhase.DONE
+    assert distances_m(result).min() >= 0.25
+    assert result.share_met.max() == pytest.approx(1.0)

@@ -19,6 +19,7 @@ from typing import Annotated
 from lgtc_core.demand.view import DemandView
 from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
 from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
+from lgtc_core.mind.central import CentralMind
 from lgtc_core.mind.policy import Decision, Features, Heard, Mind
 from lgtc_core.schema import Bounds
 from lgtc_core.wire import MissionReport, Pose, Resources, VehicleReport
@@ -37,12 +38,15 @@ class Decider:
     """Policy of one drone, without ROS.
 
     Args:
-        mind: the recurrent policy.
+        mind: the recurrent policy, or a yardstick.
         neighbourhood: whose features to listen to.
     """
 
     def __init__(
-        self, mind: Mind, params: DeciderParams | None = None, neighbourhood: NeighbourhoodParams | None = None
+        self,
+        mind: Mind | CentralMind,
+        params: DeciderParams | None = None,
+        neighbourhood: NeighbourhoodParams | None = None,
     ) -> None:
         self.mind = mind
         self.params = params or DeciderParams()

@@ -183,8 +183,7 @@ class Mind:
             InputError: own position or supply not finite; nothing was changed.
             ContractError: more consumers or kinds than the model was exported for, or an answer that is not finite.
         """
-        if not (np.isfinite(position_m).all() and np.isfinite(supply).all()):
-            raise InputError(f"pose or supply of {self.drone}", f"{position_m}, {supply}", "finite numbers")
+        check_finite(self.drone, position_m, supply)
         card = self.model.card
         highest = max((consumer.slot + 1 for consumer in demand.consumers), default=0)
         if highest > card.max_consumers or len(demand.kinds) > card.resource_kinds:
@@ -264,6 +263,16 @@ class _Message(NamedTuple):
 
     features: Features
     seen: Array  # (3,)
+
+
+def check_finite(drone: str, position_m: Array, supply: Array) -> None:
+    """Refuse what a mind cannot decide on.
+
+    Raises:
+        InputError: position or supply not finite.
+    """
+    if not (np.isfinite(position_m).all() and np.isfinite(supply).all()):
+        raise InputError(f"pose or supply of {drone}", f"{position_m}, {supply}", "finite numbers")
 
 
 def _batch(row: Any) -> Array32:
