@@ -160,10 +160,10 @@ def test_a_model_that_does_not_fit_the_team_does_not_fly(
 
 
 @pytest.mark.parametrize("policy", ["expert", "greedy"])
-def test_a_yardstick_flies_the_same_loop_and_covers_what_it_can(
+def test_a_yardstick_flies_the_same_loop_and_meets_as_much_as_a_model(
     make_team: MakeTeam, greedy_model: Path, policy: Policy
 ) -> None:
     result = fly(make_team(), greedy_model, policy=policy)
     assert result.mission[-1][1] is MissionPhase.DONE
     assert distances_m(result).min() >= 0.25
-    assert result.share_met.max() == pytest.approx(1.0)
+    assert result.share_met.max() >= fly(make_team(), greedy_model).share_met.max() - 1e-9 > 0.5
