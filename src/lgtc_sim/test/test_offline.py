@@ -159,11 +159,13 @@ def test_a_model_that_does_not_fit_the_team_does_not_fly(
         fly(make_team(), tmp_path)
 
 
-@pytest.mark.parametrize("policy", ["expert", "greedy"])
-def test_a_yardstick_flies_the_same_loop_and_meets_as_much_as_a_model(
-    make_team: MakeTeam, greedy_model: Path, policy: Policy
+def test_the_yardsticks_fly_the_same_loop_and_the_expert_meets_as_much_as_any(
+    make_team: MakeTeam, greedy_model: Path
 ) -> None:
-    result = fly(make_team(), greedy_model, policy=policy)
-    assert result.mission[-1][1] is MissionPhase.DONE
-    assert distances_m(result).min() >= 0.25
-    assert result.share_met.max() >= fly(make_team(), greedy_model).share_met.max() - 1e-9 > 0.5
+    policies: list[Policy] = ["expert", "greedy", "model"]
+    results = {policy: fly(make_team(), greedy_model, policy=policy) for policy in policies}
+    for result in results.values():
+        assert result.mission[-1][1] is MissionPhase.DONE
+        assert distances_m(result).min() >= 0.25
+    best = results["expert"].share_met.max()
+    assert all(best >= result.share_met.max() - 1e-9 > 0.0 for result in results.values())
