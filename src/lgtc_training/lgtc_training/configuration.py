@@ -103,6 +103,14 @@ class WorldConfig:
     relabel_ticks: Annotated[
         int, Bounds(0, 100000), "eq. (2) is solved again every so many ticks; 0: after events only"
     ] = 0
+    label_gain: Annotated[
+        float,
+        Bounds(0.0, 10.0),
+        "solved again, a move or swap away from what the team has chosen must lower eq. (2) by more than this",
+    ] = 0.0
+    label_margin: Annotated[
+        float, Fraction, "what the team has chosen is left only for an answer of eq. (2) better by this share"
+    ] = 0.0
     uncovered_weight: Annotated[
         float, Bounds(0.0, 100.0), "a label counts 1 + this * how far its consumer is from being half served"
     ] = 0.0

@@ -4,7 +4,8 @@ One tick of a world, in this order, the same for training and flight:
 
 1. Every agent observes: itself, all consumers, and of its neighbours what they sent at earlier ticks (`Links`).
 2. Every agent acts and sends.
-3. Events: agents are lost, consumers appear, move, vanish. Eq. (2) is solved again for worlds that had one.
+3. Events: agents are lost, consumers appear, move, vanish. Eq. (2) is solved again for worlds that had one, and in
+all worlds every `relabel_ticks`: on the present state, starting from what the team has chosen.
 4. Agents move; instantaneous resources are handed over inside the discs; 0-depletion supplies are counted;
 supplies discharge.
 5. Rewards of eq. (3).
@@ -23,8 +24,8 @@ from torch import Tensor
 from lgtc_core.mind import observation as layout
 from lgtc_core.mind.observation import MESSAGE_LIFETIME_TICKS, Observation
 from lgtc_core.world import rules
-from lgtc_core.world.assignment import assign_batch
-from lgtc_core.world.expert import expert_action, greedy_target, slot_goals
+from lgtc_core.world.assignment import assign_batch, cost_of, linear_cost
+from lgtc_core.world.expert import expert_action, slot_goals
 from lgtc_core.world.rules import RewardTerms, RewardWeights, Tick
 from lgtc_training.configuration import WorldConfig
 
@@ -245,19 +246,27 @@ class World:
         """(W, M, r) what has to be planned for."""
         return rules.outstanding(self.demanded, self.remaining, self.kind)
 
-    def _label(self, worlds: Tensor) -> None:
-        """Solve eq. (2) again in the worlds (W,) bool."""
+    def _label(self, worlds: Tensor, choice: Tensor | None = None) -> None:
+        """Solve eq. (2) again in the worlds (W,) bool, from the choices (W, N) of the team or the labels so far.
+
+        An agent that carries nothing any more keeps its label: whatever it chooses is all the same to eq. (2).
+        """
         index = worlds.nonzero()[:, 0]
         if len(index) == 0:
             return
         self.label_seed = (self.label_seed * 1103515245 + 12345) % 2**31
+
+        before = self.target
+        if choice is not None:
+            before = torch.where((self.supply.sum(-1) <= 0) & (before >= 0), before, choice)
 
         def host(x: Tensor) -> np.ndarray:
             return x[index].cpu().numpy()
 
         target = assign_batch(
             host(self.p), host(self.supply), host(self.d), host(self.outstanding()),
-            host(self.alive), host(self.exists), host(self.target), self.config.label_starts, self.label_seed,
+            host(self.alive), host(self.exists), host(before), self.config.label_starts, self.label_seed,
+            self.config.label_gain, self.config.label_margin,
         )  # fmt: skip
         self.target = self.target.index_copy(0, index, torch.from_numpy(target).to(self.device))
 
@@ -326,12 +335,14 @@ class World:
             state=state,
         )
 
-    def step(self, action: Tensor, messages: list[Tensor]) -> RewardTerms:
+    def step(self, action: Tensor, messages: list[Tensor], choice: Tensor | None = None) -> RewardTerms:
         """Steps 2 to 5 of the module's docstring.
 
         Args:
             action: (W, N, 2), shortened to norm 1.
             messages: per stream (W, N, D); streams left out keep silent.
+            choice: (W, N) consumers that the team has chosen; where eq. (2) is solved again every few ticks
+                (`relabel_ticks`), it starts from them. None: from the labels so far.
 
         Returns:
             Rewards per agent, zeros for lost ones.
@@ -345,7 +356,7 @@ class World:
         self.tick += 1
         self._events()
         if config.relabel_ticks and self.tick % config.relabel_ticks == 0:
-            self._label(torch.ones(w, dtype=torch.bool, device=self.device))
+            self._label(torch.ones(w, dtype=torch.bool, device=self.device), choice)
 
         before = self.p
         moved, velocity = rules.move(self.p, self.velocity, action, self.speed, self.lag_s, config.tick_s)
@@ -383,6 +394,18 @@ class World:
         goal = slot_goals(self.p.cpu().numpy(), self.d.cpu().numpy(), torch.where(self.alive, chosen, -1).cpu().numpy())
         return expert_action(self.p, torch.from_numpy(goal).to(self.p), self.alive)
 
-    def greedy(self) -> Tensor:
-        """(W, N, 2) action of the greedy floor, by the same controller."""
-        return self.expert(greedy_target(self.p, self.supply, self.d, self.outstanding(), self.exists))
+    def cost_ratio(self, target: Tensor, starts: int = 32) -> Tensor:
+        """(W,) cost of eq. (2) of `target` (W, N) in the present state / the least cost found from many starts."""
+        p, supply, d, demand = (
+            x.double().cpu().numpy() for x in (self.p, self.supply, self.d, self.outstanding())
+        )  # fmt: skip
+        alive, exists, chosen = (x.cpu().numpy() for x in (self.alive, self.exists, target))
+        best = assign_batch(p, supply, d, demand, alive, exists, np.full_like(chosen, -2), starts, self.label_seed)
+        ratio = np.ones(len(p))
+        for w in range(len(p)):
+            linear = linear_cost(p[w], supply[w], d[w], demand[w])
+            ours, least = (
+                cost_of(np.where(alive[w], a[w], -1), linear, supply[w], demand[w]) for a in (chosen, best)
+            )
+            ratio[w] = ours / max(least, 1e-9) if least > 1e-9 else 1.0
+        return torch.from_numpy(ratio)

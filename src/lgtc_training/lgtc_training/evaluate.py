@@ -3,7 +3,14 @@
     python -m lgtc_training.evaluate RUN_DIR_OR_MODEL_DIR [--seeds 4] [--worlds 64] [--json FILE]
 
 Ratio = return / the expert's return on the same worlds (return: sum over ticks of eq. (3), mean over agents
-that lived).
+that lived). rw_d of eq. (3) pays for nearing the consumer a_i of eq. (2). Two readings, both reported:
+
+again  eq. (2) is solved at every tick on the present state, for the learner and for the expert; among answers of nearly
+       the same cost, a_i is the one nearest to what the team has chosen.
+once   eq. (2) is solved at reset and after events. It has many answers of nearly the same cost; only who was told which one
+       was drawn can collect all of rw_d.
+
+Return without rw_d, satisfaction and the cost of eq. (2) that was reached do not depend on the reading.
 """
 
 from __future__ import annotations
@@ -23,6 +30,7 @@ from torch import Tensor
 
 from lgtc_core.errors import ConfigError
 from lgtc_core.world import rules
+from lgtc_core.world.expert import greedy_target
 from lgtc_core.world.rules import RewardWeights
 from lgtc_training.configuration import WorldConfig
 from lgtc_training.env import World
@@ -33,8 +41,11 @@ HELD_OUT = 1_000_000
 EVALUATION_TICKS = 96
 """Length of an evaluation episode; the expert needs 19 ticks for 95 % of what it reaches."""
 
-Controller = Callable[[World], tuple[Tensor, list[Tensor]]]
-"""World -> (action (W, N, 2), messages per stream)."""
+LABEL_GAIN, LABEL_MARGIN, LABEL_STARTS = 0.05, 0.02, 16
+"""With which eq. (2) is solved again in evaluation, see `assign_batch`."""
+
+Controller = Callable[[World], tuple[Tensor, list[Tensor], Tensor | None]]
+"""World -> (action (W, N, 2), messages per stream, chosen consumers (W, N); None: the labels of eq. (2))."""
 
 
 class Deterministic:
@@ -51,7 +62,7 @@ class Deterministic:
         """(W, N) chosen consumer at the last tick."""
 
     @torch.no_grad()
-    def __call__(self, world: World) -> tuple[Tensor, list[Tensor]]:
+    def __call__(self, world: World) -> tuple[Tensor, list[Tensor], Tensor | None]:
         """Act for every agent of `world`, once per tick."""
         if self.state is None:
             self.state = self.policy.initial_state(*world.p.shape[:2])
@@ -63,17 +74,18 @@ class Deterministic:
             self.state = torch.cat((torch.zeros_like(self.state[..., :width]), self.state[..., width:]), -1)
             message = torch.cat((torch.zeros_like(message[..., :width]), message[..., width:]), -1)
         self.choice = output.chosen()
-        return mean_action(output), [message]
+        return mean_action(output), [message], self.choice
 
 
-def expert(world: World) -> tuple[Tensor, list[Tensor]]:
+def expert(world: World) -> tuple[Tensor, list[Tensor], Tensor | None]:
     """The central expert as a controller."""
-    return world.expert(), _silence(world)
+    return world.expert(), _silence(world), None
 
 
-def greedy(world: World) -> tuple[Tensor, list[Tensor]]:
+def greedy(world: World) -> tuple[Tensor, list[Tensor], Tensor | None]:
     """The greedy floor as a controller."""
-    return world.greedy(), _silence(world)
+    target = greedy_target(world.p, world.supply, world.d, world.outstanding(), world.exists)
+    return world.expert(target), _silence(world), target
 
 
 def _silence(world: World) -> list[Tensor]:
@@ -86,6 +98,8 @@ class Score:
 
     team_return: float
     """Sum over ticks of eq. (3), mean over agents."""
+    work_return: float
+    """The same without rw_d."""
     satisfaction: float
     """Share of the demand met at the end."""
     collisions: float
@@ -94,6 +108,8 @@ class Score:
     """Changes of the chosen consumer per agent and 100 ticks in the second half of the episode; 0 for yardsticks."""
     speed: float
     """Mean speed in the second half, share of v_max: how calm it is once the work is done."""
+    cost: float
+    """Cost of eq. (2) of the last choices / least cost found in that state, median over worlds."""
 
 
 def score(
@@ -106,18 +122,22 @@ def score(
 ) -> Score:
     """Fly one episode in the worlds that `seed` gives."""
     world = World(config, rewards, seed, widths, device)
-    total = torch.zeros_like(world.p[..., 0])
+    total, work = torch.zeros_like(world.p[..., 0]), torch.zeros_like(world.p[..., 0])
     lived = world.alive.clone()
     close, switched, speed, counted = 0.0, 0.0, 0.0, 0.0
     before: Tensor | None = None
+    choice: Tensor | None = None
     for tick in range(config.ticks):
-        action, messages = controller(world)
-        total += world.step(action, messages).total()
+        action, messages, choice = controller(world)
+        if tick == config.ticks - 1:
+            cost = world.cost_ratio(world.target if choice is None else choice)
+        terms = world.step(action, messages, choice)
+        total += terms.total()
+        work += terms.total() - terms.d
         gap = torch.cdist(world.p, world.p) + 10.0 * torch.eye(world.p.shape[1], device=world.device)
         gap = torch.where(world.alive[:, None] & world.alive[:, :, None], gap, 10.0)
         close += float((gap < 0.5 * rewards.collision_distance).sum()) / float(lived.sum()) / config.ticks
         if tick >= config.ticks // 2:
-            choice = controller.choice if isinstance(controller, Deterministic) else None
             if choice is not None and before is not None:
                 switched += float(((choice != before) & world.alive).sum())
             before = choice
@@ -125,10 +145,12 @@ def score(
             counted += float(world.alive.sum())
     return Score(
         float(total.sum() / lived.sum()),
+        float(work.sum() / lived.sum()),
         float(world.satisfaction().mean()),
         close,
         100 * switched / counted,
         speed / counted,
+        float(cost.median()),
     )
 
 
@@ -138,6 +160,8 @@ class Comparison:
 
     ratio: float
     ratio_std: float
+    work_ratio: float
+    work_ratio_std: float
     satisfaction_ratio: float
     satisfaction_ratio_std: float
     greedy_ratio: float
@@ -145,6 +169,8 @@ class Comparison:
     collisions: float
     switches: float
     speed: float
+    cost: float
+    expert_cost: float
 
 
 def compare(
@@ -161,14 +187,16 @@ def compare(
         for seed in seeds
     ]
     ratios = [ours.team_return / best.team_return for ours, best, _ in rows]
+    works = [ours.work_return / best.work_return for ours, best, _ in rows]
     met = [ours.satisfaction / max(best.satisfaction, 1e-9) for ours, best, _ in rows]
     return Comparison(
-        mean(ratios), pstdev(ratios), mean(met), pstdev(met),
+        mean(ratios), pstdev(ratios), mean(works), pstdev(works), mean(met), pstdev(met),
         mean(floor.team_return / best.team_return for _, best, floor in rows),
         mean(best.team_return for _, best, _ in rows),
         mean(ours.collisions for ours, _, _ in rows),
         mean(ours.switches for ours, _, _ in rows),
-        mean(ours.speed for ours, _, _ in rows),
+        mean(ours.speed for ours, _, _ in rows), mean(ours.cost for ours, _, _ in rows),
+        mean(best.cost for _, best, _ in rows),
     )  # fmt: skip
 
 
@@ -246,8 +274,10 @@ def battery_worlds(base: WorldConfig, worlds: int = 64) -> WorldConfig:
     )  # fmt: skip
 
 
-def standard_worlds(base: WorldConfig, agents: int, consumers: int, worlds: int = 64, loss: float = 0.0) -> WorldConfig:
-    """The paper's training case with other N and M: r kinds, no events, full speed."""
+def standard_worlds(
+    base: WorldConfig, agents: int, consumers: int, worlds: int = 64, loss: float = 0.0, once: bool = False
+) -> WorldConfig:
+    """The paper's training case with other N and M: r kinds, no events, full speed; eq. (2) solved again or `once`."""
     plain = WorldConfig(
         kinds=base.kinds, tick_s=base.tick_s, communication_radius=base.communication_radius,
         disc_radius=base.disc_radius,
@@ -255,7 +285,8 @@ def standard_worlds(base: WorldConfig, agents: int, consumers: int, worlds: int 
     )  # fmt: skip
     return dataclasses.replace(
         plain, worlds=worlds, ticks=EVALUATION_TICKS, agents=(agents, agents), consumers=(consumers, consumers),
-        message_loss=(loss, loss), label_starts=32,
+        message_loss=(loss, loss), label_starts=LABEL_STARTS, relabel_ticks=0 if once else 1, label_gain=LABEL_GAIN,
+        label_margin=LABEL_MARGIN,
     )  # fmt: skip
 
 

@@ -173,7 +173,7 @@ def collect(
         choice = out.chosen()
         wanted = world.expert(choice) if coefficients.motion > 0 else torch.zeros_like(action)
         alive, label = world.alive, world.target
-        terms = world.step(action, messages)
+        terms = world.step(action, messages, choice)
         log_probability = _log_probability(action, centre, spread)
         steps.append((action, log_probability, choice, worth, terms.total(), alive, label, wanted))
     last = value(world.observe(judge_state, 1)).head[..., 0] * deviation + mean if coefficients.judge else worth

@@ -290,7 +290,7 @@ class Evaluation:
             "N10_M8": standard_worlds(base, 10, 8, min(worlds, max(16, worlds // 4))),
         }
         self.battery = battery_worlds(base, worlds)
-        self.best: dict[str, tuple[float, float]] = {}
+        self.best: dict[str, tuple[float, float, float]] = {}
 
     def __call__(self, policy: LgtcNetwork) -> dict[str, float]:
         """Ratios to the expert per case, hand-over, and the objective by which runs are compared."""
@@ -300,10 +300,11 @@ class Evaluation:
             seed = HELD_OUT + 17
             if name not in self.best:
                 best = score(expert, case, self.rewards, seed, widths, self.device)
-                self.best[name] = best.team_return, best.satisfaction
+                self.best[name] = best.team_return, best.satisfaction, best.work_return
             ours = score(Deterministic(policy), case, self.rewards, seed, widths, self.device)
             result[f"ratio_{name}"] = ours.team_return / self.best[name][0]
             result[f"satisfaction_{name}"] = ours.satisfaction / self.best[name][1]
+            result[f"work_{name}"] = ours.work_return / self.best[name][2]
             result[f"speed_{name}"] = ours.speed
         trial = hand_over(policy, self.battery, self.rewards, HELD_OUT + 17, hold_ticks=60)
         result["hand_over"], result["hand_over_kept"] = trial.covered, trial.kept

@@ -111,7 +111,7 @@ def assign(p: Floats, supply: Floats, d: Floats, demand: Floats, solver: Solver 
             return Assignment(target, cost_of(target, linear, supply, demand), "gurobi", True, relaxed)
     if solver == "gurobi":
         raise InputError("assignment solver", f"gurobi for {linear.shape}", "a size and licence that Gurobi accepts")
-    start, _ = _search(linear, supply, demand, must, np.full(len(p), -2, dtype=np.int64), STARTS, 1)
+    start, _ = _search(linear, supply, demand, must, np.full(len(p), -2, dtype=np.int64), STARTS, 1, 0.0, 0.0)
     if solver == "heuristic":
         return Assignment(start, cost_of(start, linear, supply, demand), "heuristic", False, relaxed)
     target, proven = _branch_and_bound(linear, supply, demand, must, start, EXACT_NODES)
@@ -132,8 +132,14 @@ def assign_batch(
     previous: Ints,
     starts: int = 8,
     seed: int = 0,
+    gain: float = 0.0,
+    margin: float = 0.0,
 ) -> Ints:
     """Labels of eq. (2) for many worlds at once, by compiled moves and swaps.
+
+    Eq. (2) has many answers of nearly the same cost. With `gain` and `margin` above 0 the answer is the one that the
+    team has nearly chosen already: from `previous`, the best single move or swap is made as long as it lowers the cost
+    by more than `gain`; the result stands unless some other start finds a cost lower by more than the share `margin`.
 
     Args:
         p: (W, N, 2) agents.
@@ -145,6 +151,8 @@ def assign_batch(
         previous: (W, N) assignment before, the first start: of equal answers it stays. -2: none.
         starts: starts per world.
         seed: of the random starts; the answer is a function of it.
+        gain: least drop of the cost of eq. (2) for which `previous` is changed by a move or swap.
+        margin: share of the cost by which another start must be better than what came of `previous`.
 
     Returns:
         (W, N) consumer of every agent, -1 for dead agents and worlds without consumers.
@@ -153,7 +161,7 @@ def assign_batch(
         np.ascontiguousarray(p, np.float64), np.ascontiguousarray(supply, np.float64),
         np.ascontiguousarray(d, np.float64), np.ascontiguousarray(demand, np.float64),
         np.ascontiguousarray(alive), np.ascontiguousarray(exists),
-        np.ascontiguousarray(previous, np.int64), starts, seed,
+        np.ascontiguousarray(previous, np.int64), starts, seed, gain, margin,
     )  # fmt: skip
 
 
@@ -260,6 +268,63 @@ def _descend(target: Ints, linear: Floats, supply: Floats, demand: Floats, must:
 
 
 @_compiled
+def _improve(
+    target: Ints, linear: Floats, supply: Floats, demand: Floats, must: NDArray[np.bool_], least_gain: float
+) -> None:
+    """The best move of one agent or swap of two, as long as it gains more than `least_gain`. `target` is changed in
+    place; the cover is kept. Slower than `_descend`, but the order in which agents are numbered plays no part.
+    """
+    n, m_count, r = linear.shape[0], linear.shape[1], supply.shape[1]
+    load = np.zeros((m_count, r))
+    count = np.zeros(m_count, np.int64)
+    for i in range(n):
+        if target[i] >= 0:
+            count[target[i]] += 1
+            for k in range(r):
+                load[target[i], k] += supply[i, k]
+    row = np.zeros(r)
+    gain = min(-least_gain, -1e-9)
+    while True:
+        first, second, best, change_best = -1, -1, -1, gain
+        for i in range(n):
+            a = target[i]
+            if a < 0:
+                continue
+            if not must[a] or count[a] > 1:
+                leave = _delta(load, demand, a, supply[i], -1.0) - linear[i, a]
+                for b in range(m_count):
+                    if b != a and np.isfinite(linear[i, b]):
+                        change = leave + _delta(load, demand, b, supply[i], 1.0) + linear[i, b]
+                        if change < change_best:
+                            first, second, best, change_best = i, -1, b, change
+            for j in range(i):
+                b = target[j]
+                if b < 0 or a == b:
+                    continue
+                for k in range(r):
+                    row[k] = supply[j, k] - supply[i, k]
+                change = _delta(load, demand, a, row, 1.0) + _delta(load, demand, b, row, -1.0)
+                change += linear[i, b] + linear[j, a] - linear[i, a] - linear[j, b]
+                if change < change_best:
+                    first, second, best, change_best = i, j, b, change
+        if first < 0:
+            return
+        a = target[first]
+        target[first] = best
+        for k in range(r):
+            load[a, k] -= supply[first, k]
+            load[best, k] += supply[first, k]
+        if second >= 0:
+            target[second] = a
+            for k in range(r):
+                load[best, k] -= supply[second, k]
+                load[a, k] += supply[second, k]
+        else:
+            count[a] -= 1
+            count[best] += 1
+
+
+@_compiled
 def _start(target: Ints, linear: Floats, supply: Floats, demand: Floats, must: NDArray[np.bool_], number: int) -> None:
     """Fill `target`: agents in random order (the first: as numbered), each where it adds least; then the cover."""
     n, m_count, r = linear.shape[0], linear.shape[1], supply.shape[1]
@@ -310,15 +375,18 @@ def _search(
     previous: Ints,
     starts: int,
     seed: int,
+    gain: float,
+    margin: float,
 ) -> tuple[Ints, float]:
     """Best of moves and swaps over `starts` starts; `previous` is the first of them unless it holds a -2."""
     np.random.seed(seed)
     n = linear.shape[0]
     best = np.full(n, -1, np.int64)
-    least = np.inf
+    least, bar = np.inf, np.inf
     for number in range(starts):
         target = previous.copy()
-        if number == 0 and np.all(previous != -2):
+        kept = number == 0 and np.all(previous != -2)
+        if kept:
             count = np.zeros(linear.shape[1], np.int64)
             for i in range(n):
                 if target[i] >= 0:
@@ -329,10 +397,14 @@ def _search(
                 if target[i] != -1:
                     target[i] = -2
             _start(target, linear, supply, demand, must, number)
-        _descend(target, linear, supply, demand, must)
+        if kept:
+            _improve(target, linear, supply, demand, must, gain)
+        else:
+            _descend(target, linear, supply, demand, must)
         value = cost_of(target, linear, supply, demand)
-        if value < least - 1e-9:
+        if value < bar - 1e-9:
             best, least = target, value
+            bar = value * (1.0 - margin) if kept else value
     return best, least
 
 
@@ -347,6 +419,8 @@ def _batch(
     previous: Ints,
     starts: int,
     seed: int,
+    gain: float,
+    margin: float,
 ) -> Ints:
     worlds, n, m_count = p.shape[0], p.shape[1], d.shape[1]
     result = np.full((worlds, n), -1, np.int64)
@@ -377,7 +451,7 @@ def _batch(
             for i in range(n):
                 if before[i] == -2:
                     before[i] = np.argmin(linear[i])
-        result[w], _ = _search(linear, supply[w], asked, must, before, starts, seed + w)
+        result[w], _ = _search(linear, supply[w], asked, must, before, starts, seed + w, gain, margin)
     return result
 
 
