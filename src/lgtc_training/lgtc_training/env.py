@@ -404,8 +404,6 @@ class World:
         ratio = np.ones(len(p))
         for w in range(len(p)):
             linear = linear_cost(p[w], supply[w], d[w], demand[w])
-            ours, least = (
-                cost_of(np.where(alive[w], a[w], -1), linear, supply[w], demand[w]) for a in (chosen, best)
-            )
+            ours, least = (cost_of(np.where(alive[w], a[w], -1), linear, supply[w], demand[w]) for a in (chosen, best))
             ratio[w] = ours / max(least, 1e-9) if least > 1e-9 else 1.0
         return torch.from_numpy(ratio)

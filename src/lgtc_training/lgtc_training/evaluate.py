@@ -5,10 +5,10 @@
 Ratio = return / the expert's return on the same worlds (return: sum over ticks of eq. (3), mean over agents
 that lived). rw_d of eq. (3) pays for nearing the consumer a_i of eq. (2). Two readings, both reported:
 
-again  eq. (2) is solved at every tick on the present state, for the learner and for the expert; among answers of nearly
-       the same cost, a_i is the one nearest to what the team has chosen.
-once   eq. (2) is solved at reset and after events. It has many answers of nearly the same cost; only who was told which one
-       was drawn can collect all of rw_d.
+again  eq. (2) is solved at every tick on the present state, for the learner and for the expert; among answers of
+       nearly the same cost, a_i is the one nearest to what the team has chosen.
+once   eq. (2) is solved at reset and after events. It has many answers of nearly the same cost; only who was told
+       which one was drawn can collect all of rw_d.
 
 Return without rw_d, satisfaction and the cost of eq. (2) that was reached do not depend on the reading.
 """

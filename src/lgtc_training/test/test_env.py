@@ -174,6 +174,20 @@ def test_a_lost_sole_server_leaves_its_place_uncovered_and_eq_2_sends_another() 
     assert (world.satisfaction() > 0.999).all()
 
 
+def test_labels_solved_again_follow_the_choices_of_the_team_and_empty_agents_keep_theirs() -> None:
+    config = dataclasses.replace(QUIET, relabel_ticks=1, label_gain=10.0, label_margin=1.0)
+    world = world_of(config)
+    choice = torch.randint(0, 99, world.target.shape) % world.exists.sum(1, keepdim=True)
+    world.supply[:, 0] = 0.0
+    wanted = torch.where(world.alive, choice, -1)
+    wanted[:, 0] = world.target[:, 0]
+    world.step(torch.zeros_like(world.p), [torch.zeros(*world.p.shape[:2], 3)], choice)
+    chosen = (wanted.unsqueeze(-1) == torch.arange(world.shape[2])).any(1)
+    free = (chosen | ~world.exists).all(-1)  # worlds whose choices leave no consumer alone
+    assert free.any()
+    assert torch.equal(world.target[free], wanted[free])
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [

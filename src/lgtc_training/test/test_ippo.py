@@ -222,7 +222,7 @@ def test_zeroing_the_liquid_state_zeroes_it_in_state_and_message() -> None:
     policy, _ = checkpoint.networks(EXPERIMENT)
     world = World(WORLDS, EXPERIMENT.rewards, 0, (policy.message_width,))
     pilot = Deterministic(policy, zero_liquid=True)
-    _, (message,) = pilot(world)
+    _, (message,), _ = pilot(world)
     assert pilot.state is not None
     assert (pilot.state[..., :8] == 0).all()
     assert (message[..., :8] == 0).all()

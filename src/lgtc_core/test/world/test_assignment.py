@@ -123,6 +123,35 @@ def test_solving_again_without_a_change_keeps_every_label() -> None:
     assert (assign_batch(p, supply, d, demand, *yes, before, seed=3) == before).all()
 
 
+@settings(max_examples=20, deadline=None)
+@given(seeds)
+def test_what_the_team_has_chosen_stands_unless_a_move_a_swap_or_another_start_is_better_by_the_stated_amount(
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    data = problem(seed, 8, 3, 2)
+    worlds = [x[None] for x in data]
+    yes = (np.ones((1, 8), bool), np.ones((1, 3), bool))
+    chosen = np.concatenate(([0, 1, 2], rng.integers(0, 3, 5)))[None]  # everybody is covered
+    linear = linear_cost(data[0], data[1], data[2], data[3])
+
+    def cost(target: np.ndarray) -> float:
+        return cost_of(target[0], linear, data[1], data[3])
+
+    least = assign(*data, solver="exact").cost
+    assert (assign_batch(*worlds, *yes, chosen, 16, 1, gain=1e3, margin=1.0) == chosen).all()
+    again = assign_batch(*worlds, *yes, chosen, 16, 1, gain=0.05, margin=0.02)
+    assert cost(again) <= cost(chosen) + 1e-9
+    assert cost(again) <= least / 0.98 + 1e-9 or cost(again) <= cost(assign_batch(*worlds, *yes, chosen, 16, 1)) / 0.98
+    moved = int((again != chosen).sum())
+    if moved <= 2:  # one move or swap: it alone gained enough, unless another start was better
+        assert moved == 0 or cost(again) < cost(chosen) - 0.05 or cost(again) <= 0.98 * cost(chosen)
+    order = rng.permutation(8)
+    shuffled = assign_batch(*(x[:, order] if i < 2 else x for i, x in enumerate(worlds)), *yes, chosen[:, order],
+                            1, 1, gain=0.05, margin=1.0)  # fmt: skip
+    assert (shuffled == assign_batch(*worlds, *yes, chosen, 1, 1, gain=0.05, margin=1.0)[:, order]).all()
+
+
 @pytest.mark.parametrize(
     "change",
     [
