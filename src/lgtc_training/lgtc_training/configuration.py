@@ -27,10 +27,12 @@ class NetworkConfig:
     kind_one_hot: Annotated[bool, "phi_1 is told which resource it looks at; amounts enter as log(1 + x)"] = False
     relative_position: Annotated[bool, "chosen consumer's relative position enters y"] = False
     distance_bias: Annotated[bool, "logits scaled by 2 / sqrt(G) and lowered by k times the distance"] = False
+    spread: Annotated[bool, "the own place in the crowd of the chosen consumer's disc enters y"] = False
     repulsion: Annotated[bool, "offsets of the nearest neighbours enter y"] = False
     edge_scorer: Annotated[bool, "pairwise score of own supply against a consumer's demand on the logits"] = False
     announced_choice: Annotated[bool, "the edge scorer hears what neighbours have chosen"] = False
     competition: Annotated[bool, "the edge scorer compares the own gain in eq. (2) with every neighbour's"] = False
+    relayed_load: Annotated[bool, "messages also say what load of every consumer their sender knows of"] = False
     input_drives_liquid: Annotated[bool, "f also sees u"] = False
     hysteresis: Annotated[float, Bounds(0.0, 10.0), "raise of the last chosen consumer's logit; printed: 0"] = 0.0
     urgency: Annotated[
@@ -44,6 +46,8 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.announced_choice and not self.edge_scorer:
             raise ConfigError("", "announced_choice", "true without edge_scorer", "edge_scorer: true as well")
+        if self.relayed_load and not self.announced_choice:
+            raise ConfigError("", "relayed_load", "true without announced_choice", "announced_choice: true as well")
         if self.competition and not self.announced_choice:
             raise ConfigError("", "competition", "true without announced_choice", "announced_choice: true as well")
 

@@ -25,7 +25,7 @@ from lgtc_core.mind import observation as layout
 from lgtc_core.mind.observation import MESSAGE_LIFETIME_TICKS, Observation
 from lgtc_core.world import rules
 from lgtc_core.world.assignment import assign_batch, cost_of, linear_cost
-from lgtc_core.world.expert import expert_action, slot_goals
+from lgtc_core.world.expert import expert_action, slot_goals, spread_action
 from lgtc_core.world.rules import RewardTerms, RewardWeights, Tick
 from lgtc_training.configuration import WorldConfig
 
@@ -393,6 +393,10 @@ class World:
         chosen = self.target if target is None else target
         goal = slot_goals(self.p.cpu().numpy(), self.d.cpu().numpy(), torch.where(self.alive, chosen, -1).cpu().numpy())
         return expert_action(self.p, torch.from_numpy(goal).to(self.p), self.alive)
+
+    def spread(self, target: Tensor) -> Tensor:
+        """(W, N, 2) action of the expert's controller without slots toward `target` (W, N)."""
+        return spread_action(self.p, self.d, target, self.alive)
 
     def cost_ratio(self, target: Tensor, starts: int = 32) -> Tensor:
         """(W,) cost of eq. (2) of `target` (W, N) in the present state / the least cost found from many starts."""

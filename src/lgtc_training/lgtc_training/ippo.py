@@ -55,7 +55,7 @@ class Rollout:
     reward: Tensor  # (T, W, N)
     alive: Tensor  # (T, W, N) bool
     label: Tensor  # (T, W, N) consumer of eq. (2), negative: none
-    motion: Tensor  # (T, W, N, 2) the expert's action toward `choice`
+    motion: Tensor  # (T, W, N, 2) the action of `World.spread` toward `choice`
     uncovered_weight: float = 0.0  # as in WorldConfig
     advantage: Tensor = field(default_factory=lambda: torch.empty(0))
     target: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -171,7 +171,7 @@ def collect(
         noise = torch.randn(centre.shape, generator=generator, device=centre.device)
         action = centre + spread * noise
         choice = out.chosen()
-        wanted = world.expert(choice) if coefficients.motion > 0 else torch.zeros_like(action)
+        wanted = world.spread(choice) if coefficients.motion > 0 else torch.zeros_like(action)
         alive, label = world.alive, world.target
         terms = world.step(action, messages, choice)
         log_probability = _log_probability(action, centre, spread)

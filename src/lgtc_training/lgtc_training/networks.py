@@ -8,7 +8,7 @@ r"""The policy and value network: eqs. (4)-(6) as printed, and our additions, ea
     dx/dt = -(tau + f) o x - S x A + f o B_f,      A = A_h^T A_h, |B_f| <= 1, tau >= 0
     y     = [ x, Xi Phi, u, p ]  -> MLP -> mean, std (policy) or value
 
-Seen from one agent: S x is the mean of the x_j last heard, S Psi that of the Psi_j. A message is [x, Psi, rp,
+Seen from one agent: S x is the mean of the x_j last heard, S Psi that of the Psi_j. A message is [x, Psi, rp, (loads,)
 choice + 1].
 
 The argmax is straight-through: its forward value is one-hot, its gradient that of the softmax, so that every
@@ -31,10 +31,16 @@ Additions (all false: the network as printed)
       join_im = | o_m - L_m - rp_i |^2 - | o_m - L_m |^2 + |p_i - d_m| sum_k rp_ik + sum_k rp_ik / rd_mk ,
   with o the outstanding demand and L the load that neighbours have announced, and simpler products, enter an MLP whose
   output is added to the logit of m.
-- competition: every neighbour's own change, join_jm plus what leaving its announced consumer costs, is
-  compared with ours;
-  a layer over each neighbour is summed, and the distance to the lowest neighbour's change enters as it is and
-  enlarged: among agents that hear each other exactly one is the first to go.
+- relayed_load: a message also says, per consumer, the load that its sender knows of at first hand: the supplies of
+  itself and of the neighbours that it hears, by announced choice. The hearer takes L_m as the largest of these and of
+  its own sum. So agents two hops away count, and nobody counts twice.
+- competition: with L_m of everybody known, the own choice included, what a move to m changes in eq. (2), and what a
+  swap with a neighbour j that has chosen m does,
+      move_im = join_im + leave_i,    swap_ij = 2 |q|^2 - 2 q (gap_m - gap_a) + l_im - l_ia + l_ja - l_jm,
+  (q = rp_i - rp_j, gap = o - L, a the own consumer, l the linear terms) enter the scorer, beside every neighbour's own
+  best move; a layer over each neighbour is summed, and the distances to the lowest change of the others enter as they
+  are and enlarged: among agents that hear each other exactly one is the first to go.
+- spread: the own place in a crowded disc, as in lgtc_core.world.expert.spread_action, enters y.
 """
 
 from __future__ import annotations
@@ -48,17 +54,26 @@ from torch.nn import functional
 
 from lgtc_core.mind.observation import MESSAGE_LIFETIME_TICKS, Observation
 from lgtc_core.world.assignment import DEMAND_FLOOR
+from lgtc_core.world.expert import SPREAD_DISTANCE, crowd_radius
 from lgtc_training.configuration import NetworkConfig
 
 _FAR = -1e4
 """Logit of a consumer that is not there."""
 _DEAREST = 3.0
 """Bound of the term rp (1/rd)^T where it enters the features: it grows without limit where nothing is asked for."""
-_EDGE_FEATURES = 17
+_EDGE_FEATURES = 20
 _PAIR_FEATURES = 5
+_COMPARED = 12
+"""Numbers per consumer that compare the own change of eq. (2) with that of the neighbours."""
+RELAY_SLOTS = 16
+"""Consumers whose load is relayed; it is not for those in later slots."""
+SPREAD_GAIN = 5.0
+"""How sharply the place in the disc is told from what lies outside of it."""
+_DEAR = 4.0
+"""Change of eq. (2) that stands for: nobody there."""
 _SHARPNESS = (8.0, 40.0)
 """Two spare agents side by side differ by some hundredths in eq. (2): enough to tell who goes, once it is enlarged."""
-_REPULSION_RANGES = (0.12, 0.25)
+_REPULSION_RANGES = (SPREAD_DISTANCE, 2 * SPREAD_DISTANCE)
 """Normalised distances at which the repulsion features fade out."""
 _LOG_STD = (-3.0, 0.0)
 
@@ -94,7 +109,7 @@ class LgtcNetwork(nn.Module):
         self.config = config
         r, g, f = config.kinds, config.features, config.liquid_width
         self.outputs = outputs
-        self.message_width = f + g + r + 1
+        self.message_width = f + g + r + 1 + (RELAY_SLOTS * r if config.relayed_load else 0)
         self.state_width = f + 1
         per_kind = 4 + (r if config.kind_one_hot else 0)
         self.phi_1 = self._mlp(per_kind, (g,), g)
@@ -111,6 +126,8 @@ class LgtcNetwork(nn.Module):
         width = f + 2 * g + 2
         if config.relative_position:
             width += 5
+        if config.spread:
+            width += 4
         if config.repulsion:
             width += 2 * len(_REPULSION_RANGES) + 1
         if config.distance_bias:
@@ -122,7 +139,7 @@ class LgtcNetwork(nn.Module):
                 self.pair = nn.Linear(_PAIR_FEATURES, config.competition_width)
                 self.pair_consumer = nn.Linear(3, config.competition_width, bias=False)
                 self.pair_neighbour = nn.Linear(4, config.competition_width, bias=False)
-                edge += config.competition_width + 4
+                edge += config.competition_width + _COMPARED
             self.scorer = self._mlp(edge, (48,), 1)
             width += _EDGE_FEATURES
         self.head = self._mlp(width, config.head, outputs)
@@ -210,21 +227,22 @@ class LgtcNetwork(nn.Module):
         distance = _length(offset).squeeze(-1)
         if config.distance_bias:
             logits = logits * (2.0 / math.sqrt(g)) - self.distance_weight * distance
+        number = torch.arange(1, d.shape[-2] + 1, device=d.device, dtype=d.dtype)
+        told = self._told(neighbours, heard, number)
         edge = None
         if config.edge_scorer:
             edge, comparison = self._edges(
-                p, supply, d, distance, outstanding, remaining, kind, exists, previous, neighbours, seen, heard
+                p, supply, d, distance, outstanding, remaining, kind, exists, previous, told, number, seen, heard
             )
             scored = torch.cat((edge, comparison), -1) if comparison is not None else edge
             logits = logits + self.scorer(scored).squeeze(-1)
         logits = torch.where(exists > 0, logits, _FAR)
 
-        number = torch.arange(1, d.shape[-2] + 1, device=d.device, dtype=d.dtype)
         kept = (previous.unsqueeze(-1) == number).to(d.dtype)
         unserved = torch.relu(2.0 * remaining.sum(-1) / outstanding.sum(-1).clamp(min=DEMAND_FLOOR) - 1.0)
         xi = torch.softmax(logits + config.hysteresis * kept + config.urgency * unserved * exists, -1)
         hard = torch.zeros_like(xi).scatter(-1, xi.argmax(-1, keepdim=True), 1.0)
-        choice = hard + xi - xi.detach()
+        choice = hard + (xi - xi.detach())
         phi_chosen = (choice.unsqueeze(-2) @ phi).squeeze(-2)
         if config.liquid:
             drive = torch.cat((phi_chosen, u), -1) if config.input_drives_liquid else phi_chosen
@@ -234,13 +252,15 @@ class LgtcNetwork(nn.Module):
         attended = phi_chosen if config.selected_features else (xi.unsqueeze(-2) @ phi).squeeze(-2)
 
         y = [x, attended, u, p]
+        relative = (choice.unsqueeze(-2) @ offset).squeeze(-2)
+        length = _length(relative)
         if config.relative_position:
-            relative = (choice.unsqueeze(-2) @ offset).squeeze(-2)
-            y += [
-                relative,
-                torch.clamp(5.0 * relative, -1.0, 1.0),
-                _length(relative),
-            ]
+            y += [relative, torch.clamp(5.0 * relative, -1.0, 1.0), length]
+        if config.spread:
+            sharers = 1.0 + (told.choice @ choice.detach().unsqueeze(-1)).sum((-2, -1)).unsqueeze(-1)
+            near = relative / length
+            outside = torch.relu(length - crowd_radius(sharers))
+            y += [near * torch.tanh(SPREAD_GAIN * outside), outside, sharers / 8.0]
         if config.repulsion:
             y.append(_repulsion(seen, heard))
         if edge is not None:
@@ -248,7 +268,11 @@ class LgtcNetwork(nn.Module):
         head = self.head(torch.cat(y, -1))
         any_there = (exists.sum(-1) > 0).to(xi.dtype).expand(xi.shape[:-1])
         chosen = ((xi.argmax(-1) + 1.0) * any_there).unsqueeze(-1)
-        message = torch.cat((x, psi, supply, chosen), -1)
+        said = [x, psi, supply]
+        if config.relayed_load:
+            known = told.load + choice.detach().unsqueeze(-1) * supply.unsqueeze(-2)
+            said.append((self._slots(number).transpose(-1, -2) @ known).flatten(-2))
+        message = torch.cat((*said, chosen), -1)
         return Output(head, message, torch.cat((x, chosen), -1), logits, xi, choice)
 
     def as_onnx(self, value_mean: float = 0.0, value_deviation: float = 1.0) -> nn.Module:
@@ -260,70 +284,100 @@ class LgtcNetwork(nn.Module):
         """
         return _DeployedPolicy(self) if self.outputs == 4 else _DeployedValue(self, value_mean, value_deviation)
 
+    def _slots(self, number: Tensor) -> Tensor:
+        """(M, RELAY_SLOTS) one-hot: consumer m is told of in slot m."""
+        slots = torch.arange(1, RELAY_SLOTS + 1, device=number.device, dtype=number.dtype)
+        return (number.unsqueeze(-1) == slots).to(number.dtype)
+
+    def _told(self, neighbours: Tensor, heard: Tensor, number: Tensor) -> _Told:
+        """What the neighbours have said of themselves and, relayed, of others."""
+        config = self.config
+        r, base = config.kinds, config.features + config.liquid_width
+        supply = neighbours[..., base : base + r] * heard.unsqueeze(-1)
+        choice = (neighbours[..., -1:] == number).to(number.dtype) * heard.unsqueeze(-1)
+        if not config.announced_choice:
+            choice = torch.zeros_like(choice)
+        load = choice.transpose(-1, -2) @ supply
+        relayed = load
+        if config.relayed_load:
+            table = (neighbours[..., base + r : -1] * heard.unsqueeze(-1)).amax(-2).unflatten(-1, (RELAY_SLOTS, r))
+            relayed = torch.maximum(load, self._slots(number) @ table)
+        return _Told(supply, choice, load, relayed)
+
     def _edges(
         self,
         p: Tensor, supply: Tensor, d: Tensor, distance: Tensor, outstanding: Tensor, remaining: Tensor, kind: Tensor,
-        exists: Tensor, previous: Tensor, neighbours: Tensor, seen: Tensor, heard: Tensor,
+        exists: Tensor, previous: Tensor, told: _Told, number: Tensor, seen: Tensor, heard: Tensor,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        """Edge features (..., M, _EDGE_FEATURES) and the comparison with the neighbours (..., M, width + 4)."""
+        """Edge features (..., M, _EDGE_FEATURES) and the comparison with the neighbours (..., M, width + _COMPARED)."""
         config = self.config
-        r, base = config.kinds, config.features + config.liquid_width
-        number = torch.arange(1, d.shape[-2] + 1, device=d.device, dtype=d.dtype)
         stays = (previous.unsqueeze(-1) == number).to(d.dtype)  # (..., M)
-        supply_j = neighbours[..., base : base + r] * heard.unsqueeze(-1)  # (..., K, r)
-        choice_j = (neighbours[..., base + r].unsqueeze(-1) == number).to(d.dtype) * heard.unsqueeze(-1)
-        if not config.announced_choice:
-            choice_j = torch.zeros_like(choice_j)
-        load = choice_j.transpose(-1, -2) @ supply_j  # (..., M, r) announced by the others
+        supply_j, choice_j = told.supply, told.choice  # (..., K, r), (..., K, M)
         s = supply.unsqueeze(-2)
-        residual = outstanding - load
+        own = stays.unsqueeze(-1) * s
+        load = torch.maximum(told.load + own, told.relayed)  # (..., M, r), of everybody known, the own choice included
+        gap = outstanding - load
+        residual = gap + own
         zero = torch.zeros_like(distance)
         total = supply.sum(-1, keepdim=True)
         square = supply.square().sum(-1, keepdim=True)
         inverse = 1.0 / outstanding.clamp(min=DEMAND_FLOOR)
         unasked = (s * inverse).sum(-1).clamp(max=_DEAREST)
         linear = distance * total + unasked
+        wanted, asked, left = (s * residual).sum(-1), outstanding.sum(-1), remaining.sum(-1)
+        share = left / asked.clamp(min=DEMAND_FLOOR)
+        there = exists.unsqueeze(-1)
+        lacking = (residual * there).sum(-2, keepdim=True) / there.sum(-2, keepdim=True).clamp(min=1.0)
         edge = torch.stack(
             (
                 distance,
                 torch.relu(1.0 - distance / config.disc_radius),
                 stays + zero,
                 (s * remaining).sum(-1),
-                (s * residual).sum(-1),
+                wanted,
                 square + zero,
                 torch.minimum(s, remaining).sum(-1),
                 torch.minimum(s, torch.relu(residual)).sum(-1),
-                torch.log1p(outstanding.sum(-1)) + zero,
-                torch.log1p(remaining.sum(-1)) + zero,
+                torch.log1p(asked) + zero,
+                torch.log1p(left) + zero,
                 residual.sum(-1),
                 (s * kind).sum(-1) + zero,
-                square - 2.0 * (s * residual).sum(-1) + linear,
+                square - 2.0 * wanted + linear,
                 square - 2.0 * (s * outstanding).sum(-1) + linear,
                 unasked,
                 choice_j.sum(-2),
-                remaining.sum(-1) / outstanding.sum(-1).clamp(min=DEMAND_FLOOR) + zero,
+                share + zero,
+                (s * lacking).sum(-1) + zero,
+                (s * (load - told.load - own)).sum(-1),
+                heard.sum(-1, keepdim=True) / 8.0 + zero,
             ),
             -1,
         )
         if not config.competition:
             return edge, None
 
-        # Loads with everybody heard and ourselves; what each would change of eq. (2) by going from its choice to m.
-        load = load + stays.unsqueeze(-1) * s
-        gap = outstanding - load
         p_j = p.unsqueeze(-2) + seen[..., :2]
-        offset_j = d.unsqueeze(-3) - p_j.unsqueeze(-2)  # (..., K, M, 2)
-        distance_j = _length(offset_j).squeeze(-1)
+        distance_j = _length(d.unsqueeze(-3) - p_j.unsqueeze(-2)).squeeze(-1)  # (..., K, M)
         total_j = supply_j.sum(-1, keepdim=True)
         square_j = supply_j.square().sum(-1, keepdim=True)
         weight_j = supply_j @ gap.transpose(-1, -2)  # (..., K, M) s_j . gap_m
         linear_j = distance_j * total_j + (supply_j @ inverse.transpose(-1, -2)).clamp(max=_DEAREST)
-        join_j = square_j - 2.0 * weight_j + linear_j
         leave_j = (choice_j * (square_j + 2.0 * weight_j - linear_j)).sum(-1, keepdim=True)
-        change_j = torch.where(choice_j > 0, 0.0, join_j + leave_j)
+        change_j = (1.0 - choice_j) * (square_j - 2.0 * weight_j + linear_j + leave_j)
         weight = (s * gap).sum(-1)
         leave = (stays * (square + 2.0 * weight - linear)).sum(-1, keepdim=True)
-        change = torch.where(stays > 0, 0.0, square - 2.0 * weight + linear + leave)
+        change = (1.0 - stays) * (square - 2.0 * weight + linear + leave)
+
+        here = stays.unsqueeze(-1)
+        q = s - supply_j  # (..., K, r)
+        gap_here = stays.unsqueeze(-2) @ gap  # (..., 1, r)
+        swap_j = (
+            2.0 * q.square().sum(-1) - 2.0 * (q * (choice_j @ gap - gap_here)).sum(-1)
+            + (choice_j @ linear.unsqueeze(-1) + linear_j @ here).squeeze(-1)
+            - (stays * linear).sum(-1, keepdim=True) - (choice_j * linear_j).sum(-1)
+        ).clamp(-_DEAR, _DEAR)  # fmt: skip
+        swap = torch.where(choice_j > 0, swap_j.unsqueeze(-1), _DEAR).amin(-2)
+
         fresh = (1.0 - (seen[..., 2:3] - 1.0) / MESSAGE_LIFETIME_TICKS) * heard.unsqueeze(-1)
         behind = torch.tanh(_SHARPNESS[0] * (change_j - change.unsqueeze(-2)))
         near_j = torch.relu(1.0 - distance_j / config.disc_radius)
@@ -334,10 +388,21 @@ class LgtcNetwork(nn.Module):
             self.pair(pair) + self.pair_consumer(consumer).unsqueeze(-3) + self.pair_neighbour(neighbour).unsqueeze(-2)
         )
         compared = (heard.unsqueeze(-2) @ hidden.flatten(-2)).unflatten(-1, hidden.shape[-2:]).squeeze(-3)
-        lowest = torch.where(heard.unsqueeze(-1) > 0, change_j, 4.0).amin(-2)
-        ahead = change - lowest
-        sharp = [torch.tanh(sharpness * ahead) for sharpness in _SHARPNESS]
-        return edge, torch.cat((compared, torch.stack((change, ahead, *sharp), -1)), -1)
+        rival = torch.where(heard.unsqueeze(-1) * exists.unsqueeze(-2) > 0, change_j, _DEAR)
+        lowest = rival.amin(-2)
+        best = torch.minimum(change, swap)
+        gains = torch.stack((change - lowest, best, best - lowest.amin(-1, keepdim=True)), -1)
+        sharp = [torch.tanh(sharpness * gains) for sharpness in _SHARPNESS]
+        return edge, torch.cat((compared, torch.stack((change, swap, best), -1), gains, *sharp), -1)
+
+
+class _Told(NamedTuple):
+    """What an agent has heard; K neighbours, those not heard are zeros."""
+
+    supply: Tensor  # (..., K, r)
+    choice: Tensor  # (..., K, M) one-hot
+    load: Tensor  # (..., M, r) of the neighbours heard, by choice
+    relayed: Tensor  # (..., M, r) largest that anybody, the agent left out, knows of at first hand; `load` at least
 
 
 class _DeployedPolicy(nn.Module):

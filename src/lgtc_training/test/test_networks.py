@@ -29,6 +29,8 @@ def draw(
 
     r = network.config.kinds
     messages = uniform(agents, neighbours, network.message_width)
+    own = network.config.features + network.config.liquid_width
+    messages[..., own:] = messages[..., own:].abs()  # amounts
     messages[..., -1] = torch.randint(0, consumers + 1, (agents, neighbours), generator=g)
     rows = torch.cat((
         uniform(agents, consumers, 2), uniform(agents, consumers, 2 * r).abs(),

@@ -6,6 +6,12 @@ hexagonal grid, so that a crowd fits); a proportional controller flies there, wi
 
     a_i = clip( k (s_i - p_i) ) + sum_j w (1 - |p_i - p_j| / rho)_+ (p_i - p_j) / |p_i - p_j|,   |a_i| <= 1
 
+Spread: the same without a centre. An agent flies only as far into the disc as the n agents that have chosen it leave
+room for, and keeps its distance from its neighbours; it needs no more than what it hears within C:
+
+    a_i = clip( k (d_m - p_i) (1 - rho_n / |d_m - p_i|)_+ ) + sum_j w (1 - |p_i - p_j| / s)_+ (p_i - p_j) / |p_i - p_j|
+    rho_n = .85 s_h sqrt( n sqrt(3) / (2 pi) ),  rho_1 = 0        radius of n places on a hexagonal grid, spacing s_h
+
 Greedy: every agent flies to the nearest consumer that asks for what it carries.
 """
 
@@ -16,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgtc_core.world.graph import others, squared_distances
-from lgtc_core.world.namespace import Array, namespace
+from lgtc_core.world.namespace import Array, indices, namespace
 
 SLOT_SPACING = 0.12
 """Distance of neighbouring slots, normalised: 13 of them lie inside a disc of radius .22."""
@@ -26,6 +32,10 @@ REPULSION_DISTANCE = 0.12
 """rho, normalised; not above SLOT_SPACING, or agents in their slots push each other."""
 REPULSION = 1.5
 """w."""
+SPREAD_DISTANCE = 0.14
+"""s, normalised: a bit above REPULSION_DISTANCE, since agents without slots stand where pull and push balance."""
+CROWD_SHARE, CROWD_LIMIT = 0.85, 0.16
+"""Share of the radius that a crowd needs at which the pull ends, and its largest value, well inside a disc of .22."""
 
 
 def hexagonal_slots(count: int, spacing: float = SLOT_SPACING) -> NDArray[np.float64]:
@@ -103,11 +113,43 @@ def expert_action(p: Array, goal: Array, alive: Array) -> Array:
     Returns:
         (..., N, 2), norm at most 1; zero for dead agents.
     """
+    return _avoiding(p, _shorten(GAIN * (goal - p)), alive, REPULSION_DISTANCE)
+
+
+def crowd_radius(count: Array) -> Array:
+    """rho_n, normalised, for `count` agents in one disc, any shape."""
+    xp = namespace(count)
+    needed = CROWD_SHARE * SLOT_SPACING * xp.sqrt(xp.clip(count, 0.0, None) * (3.0**0.5 / (2.0 * np.pi)))
+    return xp.where(count > 1.5, xp.clip(needed, 0.0, CROWD_LIMIT), 0.0 * needed)
+
+
+def spread_action(p: Array, d: Array, target: Array, alive: Array) -> Array:
+    """The expert's controller without slots (formula above).
+
+    Args:
+        p: (..., N, 2) agents.
+        d: (..., M, 2) consumers.
+        target: (..., N) consumer of every agent, >= 0 where it lives.
+        alive: (..., N) bool.
+
+    Returns:
+        (..., N, 2), norm at most 1; zero for dead agents.
+    """
     xp = namespace(p)
-    pull = _shorten(GAIN * (goal - p))
+    chosen = xp.where(target[..., :, None] == indices(d.shape[-2], d), 1.0, 0.0) * alive[..., None]
+    offset = chosen @ d - p
+    crowd = (chosen @ chosen.sum(-2)[..., None])[..., 0]
+    length = xp.sqrt(xp.clip(offset[..., 0] ** 2 + offset[..., 1] ** 2, 1e-12, None))
+    pull = _shorten(GAIN * offset * xp.clip(1.0 - crowd_radius(crowd) / length, 0.0, None)[..., None])
+    return _avoiding(p, pull, alive, SPREAD_DISTANCE)
+
+
+def _avoiding(p: Array, pull: Array, alive: Array, reach: float) -> Array:
+    """`pull` (..., N, 2) and the push away from neighbours nearer than `reach`, cut to length 1."""
+    xp = namespace(p)
     distance = xp.sqrt(xp.clip(squared_distances(p, p), 1e-12, None))
     close = others(p) & alive[..., :, None] & alive[..., None, :]
-    push = xp.where(close, REPULSION * xp.clip(1.0 - distance / REPULSION_DISTANCE, 0.0, None) / distance, 0.0)
+    push = xp.where(close, REPULSION * xp.clip(1.0 - distance / reach, 0.0, None) / distance, 0.0)
     away = ((p[..., :, None, :] - p[..., None, :, :]) * push[..., None]).sum(-2)
     return xp.where(alive[..., None], _shorten(pull + away), 0.0)
 
