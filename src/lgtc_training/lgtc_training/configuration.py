@@ -40,6 +40,9 @@ class NetworkConfig:
         Bounds(0.0, 10.0),
         "raise of the logit of a consumer that nobody serves, 0 from half served on; printed: 0",
     ] = 0.0
+    impatience: Annotated[
+        float, Bounds(0.0, 1.0), "and further by this for every tick in which nobody was known to come; printed: 0"
+    ] = 0.0
     competition_width: Annotated[int, Bounds(4, 256), "width of the comparison with one neighbour"] = 24
     disc_radius: Annotated[float, Bounds(0.01, 1.0), "R_m that the edge features use, normalised"] = 0.22
 

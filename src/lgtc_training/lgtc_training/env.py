@@ -138,6 +138,7 @@ class World:
         self.kind = zeros(w, m, r)
         self.speed, self.lag_s, self.loss = zeros(w, 1, 1), zeros(w, 1, 1), zeros(w, 1, 1)
         self.target = torch.full((w, n), -1, device=self.device)
+        self._carried = torch.ones_like(self.alive)
         self.loss_at = zeros(w, 2)
         self.change_at = zeros(w, 2)
         self.tick = 0
@@ -199,6 +200,7 @@ class World:
         self.links.reset(torch.ones(w, dtype=torch.bool, device=self.device))
         self._settle()
         self.target = torch.full((w, n), -2, device=self.device)
+        self._carried = torch.ones_like(self.alive)
         self._label(torch.ones(w, dtype=torch.bool, device=self.device))
 
     def _places(self, wanted: Tensor) -> Tensor:
@@ -249,26 +251,33 @@ class World:
     def _label(self, worlds: Tensor, choice: Tensor | None = None) -> None:
         """Solve eq. (2) again in the worlds (W,) bool, from the choices (W, N) of the team or the labels so far.
 
-        An agent that carries nothing any more keeps its label: whatever it chooses is all the same to eq. (2).
+        An agent that carries nothing any more takes no part: it keeps the consumer it had when it gave its last, the
+        nearest one where that is gone.
         """
         index = worlds.nonzero()[:, 0]
         if len(index) == 0:
             return
         self.label_seed = (self.label_seed * 1103515245 + 12345) % 2**31
-
-        before = self.target
-        if choice is not None:
-            before = torch.where((self.supply.sum(-1) <= 0) & (before >= 0), before, choice)
+        carries = self.supply.sum(-1) > 0
+        before = self.target if choice is None else torch.where(self._carried, choice, self.target)
+        self._carried = torch.where(worlds[:, None], carries, self._carried)
 
         def host(x: Tensor) -> np.ndarray:
             return x[index].cpu().numpy()
 
-        target = assign_batch(
+        solved = assign_batch(
             host(self.p), host(self.supply), host(self.d), host(self.outstanding()),
-            host(self.alive), host(self.exists), host(before), self.config.label_starts, self.label_seed,
+            host(self.alive & carries), host(self.exists), host(before), self.config.label_starts, self.label_seed,
             self.config.label_gain, self.config.label_margin,
         )  # fmt: skip
-        self.target = self.target.index_copy(0, index, torch.from_numpy(target).to(self.device))
+        target = torch.from_numpy(solved).to(self.device)
+        idle = (self.alive & ~carries)[index]
+        if bool(idle.any()):
+            kept, exists = before[index], self.exists[index]
+            there = (kept >= 0) & exists.gather(1, kept.clamp(min=0))
+            nearest = torch.cdist(self.p[index], torch.where(exists[..., None], self.d[index], 100.0)).argmin(-1)
+            target = torch.where(idle, torch.where(there, kept, nearest), target)
+        self.target = self.target.index_copy(0, index, target)
 
     def lose(self, lost: Tensor) -> None:
         """Take agents (W, N) bool out of the air, for good, and solve eq. (2) again there."""

@@ -25,6 +25,8 @@ max_q (1 + h sum_q' |A_qq'|) / (1 + h tau_q) per tick, which is below 1 exactly 
 Additions (all false: the network as printed)
 - hysteresis: the score of the consumer chosen at the tick before is raised by a constant, so that choices hold still.
 - urgency: so is that of a consumer which nobody serves: two agents that do not hear each other must not both wait.
+- impatience: and the more so the longer nobody was known to serve it or to come: somebody goes in the end. The ticks
+  waited are part of the recurrent state.
 - kind_one_hot, relative_position, distance_bias, repulsion, selected_features, input_drives_liquid: see
   NetworkConfig.
 - edge_scorer: for agent i and consumer m the change of eq. (2) if i served m,
@@ -39,7 +41,8 @@ Additions (all false: the network as printed)
       move_im = join_im + leave_i,    swap_ij = 2 |q|^2 - 2 q (gap_m - gap_a) + l_im - l_ia + l_ja - l_jm,
   (q = rp_i - rp_j, gap = o - L, a the own consumer, l the linear terms) enter the scorer, beside every neighbour's own
   best move; a layer over each neighbour is summed, and the distances to the lowest change of the others enter as they
-  are and enlarged: among agents that hear each other exactly one is the first to go.
+  are and enlarged: among agents that hear each other exactly one is the first to go. So does what joining m costs once
+  every neighbour has made its own best move.
 - spread: the own place in a crowded disc, as in lgtc_core.world.expert.spread_action, enters y.
 """
 
@@ -59,18 +62,18 @@ from lgtc_training.configuration import NetworkConfig
 
 _FAR = -1e4
 """Logit of a consumer that is not there."""
-_DEAREST = 3.0
-"""Bound of the term rp (1/rd)^T where it enters the features: it grows without limit where nothing is asked for."""
 _EDGE_FEATURES = 20
 _PAIR_FEATURES = 5
-_COMPARED = 12
+_COMPARED = 14
 """Numbers per consumer that compare the own change of eq. (2) with that of the neighbours."""
 RELAY_SLOTS = 16
 """Consumers whose load is relayed; it is not for those in later slots."""
 SPREAD_GAIN = 5.0
 """How sharply the place in the disc is told from what lies outside of it."""
 _DEAR = 4.0
-"""Change of eq. (2) that stands for: nobody there."""
+"""Bound of changes of eq. (2) where they enter an MLP: 1/rd grows to 1 / DEMAND_FLOOR where nothing is asked for."""
+_PATIENCE = 60.0
+"""Ticks after which impatience grows no more."""
 _SHARPNESS = (8.0, 40.0)
 """Two spare agents side by side differ by some hundredths in eq. (2): enough to tell who goes, once it is enlarged."""
 _REPULSION_RANGES = (SPREAD_DISTANCE, 2 * SPREAD_DISTANCE)
@@ -110,7 +113,7 @@ class LgtcNetwork(nn.Module):
         r, g, f = config.kinds, config.features, config.liquid_width
         self.outputs = outputs
         self.message_width = f + g + r + 1 + (RELAY_SLOTS * r if config.relayed_load else 0)
-        self.state_width = f + 1
+        self.state_width = f + 1 + (RELAY_SLOTS if config.impatience > 0 else 0)
         per_kind = 4 + (r if config.kind_one_hot else 0)
         self.phi_1 = self._mlp(per_kind, (g,), g)
         self.phi_2 = self._mlp(g, (g,), g)
@@ -215,7 +218,7 @@ class LgtcNetwork(nn.Module):
         count = exists.sum(-1, keepdim=True).clamp(min=1.0)
         mean_kind = (kind * exists.unsqueeze(-1)).sum(-2) / count
         psi = self.psi(torch.cat((p, supply, mean_kind.expand(*supply.shape)), -1))
-        x, previous = state[..., :f_width], state[..., f_width]
+        x, previous = state[..., :f_width], state[..., -1]
         degree = heard.sum(-1, keepdim=True).clamp(min=1.0)
         mean = (neighbours[..., : f_width + g] * heard.unsqueeze(-1)).sum(-2) / degree
         x_mean, psi_mean = mean[..., :f_width], mean[..., f_width:]
@@ -240,7 +243,15 @@ class LgtcNetwork(nn.Module):
 
         kept = (previous.unsqueeze(-1) == number).to(d.dtype)
         unserved = torch.relu(2.0 * remaining.sum(-1) / outstanding.sum(-1).clamp(min=DEMAND_FLOOR) - 1.0)
-        xi = torch.softmax(logits + config.hysteresis * kept + config.urgency * unserved * exists, -1)
+        bonus = config.hysteresis * kept + config.urgency * unserved * exists
+        waited: list[Tensor] = []
+        if config.impatience > 0:
+            slots = self._slots(number)
+            alone = (unserved > 0) * (told.relayed.sum(-1) <= 0) * exists  # (..., M) nobody known to serve or to come
+            ticks = (state[..., f_width:-1] + 1.0).clamp(max=_PATIENCE) * (alone.unsqueeze(-2) @ slots).squeeze(-2)
+            bonus = bonus + config.impatience * (slots @ ticks.unsqueeze(-1)).squeeze(-1)
+            waited = [ticks]
+        xi = torch.softmax(logits + bonus, -1)
         hard = torch.zeros_like(xi).scatter(-1, xi.argmax(-1, keepdim=True), 1.0)
         choice = hard + (xi - xi.detach())
         phi_chosen = (choice.unsqueeze(-2) @ phi).squeeze(-2)
@@ -273,7 +284,7 @@ class LgtcNetwork(nn.Module):
             known = told.load + choice.detach().unsqueeze(-1) * supply.unsqueeze(-2)
             said.append((self._slots(number).transpose(-1, -2) @ known).flatten(-2))
         message = torch.cat((*said, chosen), -1)
-        return Output(head, message, torch.cat((x, chosen), -1), logits, xi, choice)
+        return Output(head, message, torch.cat((x, *waited, chosen), -1), logits, xi, choice)
 
     def as_onnx(self, value_mean: float = 0.0, value_deviation: float = 1.0) -> nn.Module:
         """The network as it is deployed: inputs are the fields of Observation, outputs OUTPUTS_POLICY or OUTPUTS_VALUE.
@@ -322,7 +333,7 @@ class LgtcNetwork(nn.Module):
         total = supply.sum(-1, keepdim=True)
         square = supply.square().sum(-1, keepdim=True)
         inverse = 1.0 / outstanding.clamp(min=DEMAND_FLOOR)
-        unasked = (s * inverse).sum(-1).clamp(max=_DEAREST)
+        unasked = (s * inverse).sum(-1)
         linear = distance * total + unasked
         wanted, asked, left = (s * residual).sum(-1), outstanding.sum(-1), remaining.sum(-1)
         share = left / asked.clamp(min=DEMAND_FLOOR)
@@ -342,9 +353,9 @@ class LgtcNetwork(nn.Module):
                 torch.log1p(left) + zero,
                 residual.sum(-1),
                 (s * kind).sum(-1) + zero,
-                square - 2.0 * wanted + linear,
-                square - 2.0 * (s * outstanding).sum(-1) + linear,
-                unasked,
+                (square - 2.0 * wanted + linear).clamp(-_DEAR, _DEAR),
+                (square - 2.0 * (s * outstanding).sum(-1) + linear).clamp(-_DEAR, _DEAR),
+                unasked.clamp(max=_DEAR),
                 choice_j.sum(-2),
                 share + zero,
                 (s * lacking).sum(-1) + zero,
@@ -361,7 +372,7 @@ class LgtcNetwork(nn.Module):
         total_j = supply_j.sum(-1, keepdim=True)
         square_j = supply_j.square().sum(-1, keepdim=True)
         weight_j = supply_j @ gap.transpose(-1, -2)  # (..., K, M) s_j . gap_m
-        linear_j = distance_j * total_j + (supply_j @ inverse.transpose(-1, -2)).clamp(max=_DEAREST)
+        linear_j = distance_j * total_j + supply_j @ inverse.transpose(-1, -2)
         leave_j = (choice_j * (square_j + 2.0 * weight_j - linear_j)).sum(-1, keepdim=True)
         change_j = (1.0 - choice_j) * (square_j - 2.0 * weight_j + linear_j + leave_j)
         weight = (s * gap).sum(-1)
@@ -375,25 +386,33 @@ class LgtcNetwork(nn.Module):
             2.0 * q.square().sum(-1) - 2.0 * (q * (choice_j @ gap - gap_here)).sum(-1)
             + (choice_j @ linear.unsqueeze(-1) + linear_j @ here).squeeze(-1)
             - (stays * linear).sum(-1, keepdim=True) - (choice_j * linear_j).sum(-1)
-        ).clamp(-_DEAR, _DEAR)  # fmt: skip
+        )  # fmt: skip
         swap = torch.where(choice_j > 0, swap_j.unsqueeze(-1), _DEAR).amin(-2)
 
         fresh = (1.0 - (seen[..., 2:3] - 1.0) / MESSAGE_LIFETIME_TICKS) * heard.unsqueeze(-1)
         behind = torch.tanh(_SHARPNESS[0] * (change_j - change.unsqueeze(-2)))
         near_j = torch.relu(1.0 - distance_j / config.disc_radius)
-        pair = torch.stack((distance_j, near_j, choice_j, change_j, behind), -1)
-        consumer = torch.stack((distance, change, stays + zero), -1)
+        pair = torch.stack((distance_j, near_j, choice_j, change_j.clamp(-_DEAR, _DEAR), behind), -1)
+        consumer = torch.stack((distance, change.clamp(-_DEAR, _DEAR), stays + zero), -1)
         neighbour = torch.cat((choice_j.sum(-1, keepdim=True), total_j, supply_j @ supply.unsqueeze(-1), fresh), -1)
         hidden = functional.relu(
             self.pair(pair) + self.pair_consumer(consumer).unsqueeze(-3) + self.pair_neighbour(neighbour).unsqueeze(-2)
         )
         compared = (heard.unsqueeze(-2) @ hidden.flatten(-2)).unflatten(-1, hidden.shape[-2:]).squeeze(-3)
-        rival = torch.where(heard.unsqueeze(-1) * exists.unsqueeze(-2) > 0, change_j, _DEAR)
+        rival = torch.where(heard.unsqueeze(-1) * exists.unsqueeze(-2) > 0, change_j.clamp(max=_DEAR), _DEAR)
         lowest = rival.amin(-2)
         best = torch.minimum(change, swap)
-        gains = torch.stack((change - lowest, best, best - lowest.amin(-1, keepdim=True)), -1)
+
+        # Where the neighbours will be after their own best moves, and what joining costs then.
+        moves_j = torch.softmax(torch.where(exists.unsqueeze(-2) > 0, -_SHARPNESS[0] * change_j, _FAR), -1)
+        expected = moves_j.transpose(-1, -2) @ supply_j + (load - told.load - own)
+        then = square - 2.0 * (s * (outstanding - expected)).sum(-1) + linear
+        then = then - torch.where(exists > 0, then, 1.0e3).amin(-1, keepdim=True)
+
+        gains = torch.stack((change - lowest, best, best - lowest.amin(-1, keepdim=True), then), -1)
         sharp = [torch.tanh(sharpness * gains) for sharpness in _SHARPNESS]
-        return edge, torch.cat((compared, torch.stack((change, swap, best), -1), gains, *sharp), -1)
+        plain = torch.cat((torch.stack((change, swap), -1), gains), -1).clamp(-_DEAR, _DEAR)
+        return edge, torch.cat((compared, plain, *sharp), -1)
 
 
 class _Told(NamedTuple):

@@ -174,18 +174,24 @@ def test_a_lost_sole_server_leaves_its_place_uncovered_and_eq_2_sends_another() 
     assert (world.satisfaction() > 0.999).all()
 
 
-def test_labels_solved_again_follow_the_choices_of_the_team_and_empty_agents_keep_theirs() -> None:
-    config = dataclasses.replace(QUIET, relabel_ticks=1, label_gain=10.0, label_margin=1.0)
-    world = world_of(config)
-    choice = torch.randint(0, 99, world.target.shape) % world.exists.sum(1, keepdim=True)
+def test_labels_solved_again_follow_the_choices_of_the_team_and_who_gave_its_last_keeps_its_consumer() -> None:
+    world = world_of(dataclasses.replace(QUIET, relabel_ticks=1, label_gain=10.0, label_margin=1.0))
+
+    def relabelled() -> tuple[torch.Tensor, torch.Tensor]:
+        choice = torch.randint(0, 99, world.target.shape) % world.exists.sum(1, keepdim=True)
+        world.step(torch.zeros_like(world.p), [torch.zeros(*world.p.shape[:2], 3)], choice)
+        carried = (choice.unsqueeze(-1) == torch.arange(world.shape[2])) & (world.supply.sum(-1) > 0).unsqueeze(-1)
+        free = (carried.any(1) | ~world.exists).all(-1)  # worlds whose choices leave no consumer alone
+        return torch.where(world.alive, choice, -1), free
+
     world.supply[:, 0] = 0.0
-    wanted = torch.where(world.alive, choice, -1)
-    wanted[:, 0] = world.target[:, 0]
-    world.step(torch.zeros_like(world.p), [torch.zeros(*world.p.shape[:2], 3)], choice)
-    chosen = (wanted.unsqueeze(-1) == torch.arange(world.shape[2])).any(1)
-    free = (chosen | ~world.exists).all(-1)  # worlds whose choices leave no consumer alone
+    first, free = relabelled()
     assert free.any()
-    assert torch.equal(world.target[free], wanted[free])
+    assert torch.equal(world.target[free], first[free])
+    second, free = relabelled()
+    assert free.any()
+    assert torch.equal(world.target[free, 1:], second[free, 1:])
+    assert torch.equal(world.target[:, 0], first[:, 0])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from training_cases import OURS, PRINTED
 from lgtc_core.errors import ConfigError
 from lgtc_core.mind.observation import Observation
 from lgtc_training.configuration import NetworkConfig
-from lgtc_training.networks import LgtcNetwork, bounded, mean_action
+from lgtc_training.networks import RELAY_SLOTS, LgtcNetwork, bounded, mean_action
 
 SWITCHES = [field.name for field in dataclasses.fields(NetworkConfig) if "bool" in str(field.type)]
 seeds = st.integers(0, 2**31 - 1)
@@ -51,7 +51,7 @@ def test_the_selection_passes_gradient_to_every_consumers_features(config: Netwo
     observation = draw(network)
     rows = observation.consumers.clone().requires_grad_()
     out = network(observation._replace(consumers=rows))
-    for answer in (out.head, out.state[..., :-1]):  # the motion and the liquid state, each for itself
+    for answer in (out.head, out.state[..., : config.liquid_width]):  # the motion and the liquid state, each for itself
         (gradient,) = torch.autograd.grad(answer.square().sum(), rows, retain_graph=True)
         assert (gradient.abs().sum(-1) > 0).all()
 
@@ -76,7 +76,7 @@ def test_the_liquid_state_stays_in_the_unit_box_and_tau_is_not_negative_for_any_
             parameter.mul_(size)
         assert (network.tau() >= 0).all()
         out = network(draw(network, seed, size=size))
-        assert (out.state[..., :-1].abs() <= 1).all()
+        assert (out.state[..., : config.liquid_width].abs() <= 1).all()
         assert torch.isfinite(out.head).all()
         assert (mean_action(out).norm(dim=-1) <= 1 + 1e-6).all()
 
@@ -184,7 +184,8 @@ def test_consumers_shared_by_a_world_give_what_separate_rows_give() -> None:
 
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_every_switch_stands_alone_and_changes_the_answer(switch: str) -> None:
-    needs = {"announced_choice": {"edge_scorer": True}, "competition": {"edge_scorer": True, "announced_choice": True}}
+    announced = {"edge_scorer": True, "announced_choice": True}
+    needs = {"announced_choice": {"edge_scorer": True}, "competition": announced, "relayed_load": announced}
     base = dataclasses.replace(PRINTED, **needs.get(switch, {}))
     changed = dataclasses.replace(base, **{switch: not getattr(base, switch)})
     answers = []
@@ -195,11 +196,53 @@ def test_every_switch_stands_alone_and_changes_the_answer(switch: str) -> None:
     assert not torch.allclose(*answers)
 
 
+def test_impatience_grows_where_nobody_is_known_to_come_and_ends_when_somebody_is() -> None:
+    network = LgtcNetwork(OURS, 4)
+    seen = draw(network, neighbours=1)._replace(state=network.initial_state(5), neighbour_mask=torch.zeros(5, 1))
+    seen.consumers[..., 4:6] = seen.consumers[..., 2:4] = 1.0  # nobody serves anything
+    ticks = slice(OURS.liquid_width, -1)
+    for tick in range(1, 4):
+        out = network(seen)
+        assert (out.state[:, ticks][:, :4] == tick).all()
+        assert (out.state[:, ticks][:, 4:] == 0).all()
+        seen = seen._replace(state=out.state)
+    message = torch.zeros(5, 1, network.message_width)
+    message[..., OURS.features + OURS.liquid_width], message[..., -1] = 0.7, 2.0  # it carries something, to the second
+    told = network(seen._replace(neighbours=message, neighbour_mask=torch.ones(5, 1))).state[:, ticks]
+    assert (told[:, 1] == 0).all()
+    assert (told[:, 0] == 4).all()
+
+
 def test_contradictory_switches_are_refused() -> None:
     with pytest.raises(ConfigError, match="edge_scorer"):
         dataclasses.replace(PRINTED, announced_choice=True)
     with pytest.raises(ConfigError, match="announced_choice"):
         dataclasses.replace(PRINTED, edge_scorer=True, competition=True)
+    with pytest.raises(ConfigError, match="announced_choice"):
+        dataclasses.replace(PRINTED, edge_scorer=True, relayed_load=True)
+
+
+def test_a_load_that_only_a_neighbour_hears_of_counts_as_much_as_one_heard_and_nobody_counts_twice() -> None:
+    """0 hears 1, 1 hears 2: what 2 serves reaches 0 through 1; what 1 says of 0 and of itself adds nothing."""
+    network = LgtcNetwork(OURS, 4)
+    r, consumers = 2, 3
+    number = torch.arange(1, consumers + 1, dtype=torch.float32)
+    supply = torch.tensor([[0.5, 0.25], [1.0, 0.0], [0.0, 2.0]])
+    choice = torch.tensor([1.0, 1.0, 3.0])  # as announced: index + 1
+
+    def message(agent: int, known: Tensor) -> Tensor:
+        table = torch.zeros(RELAY_SLOTS, r)
+        table[:consumers] = known
+        start = torch.zeros(network.message_width - r - RELAY_SLOTS * r - 1)
+        return torch.cat((start, supply[agent], table.flatten(), choice[agent : agent + 1]))
+
+    known = torch.zeros(consumers, r)
+    known[0], known[2] = supply[0] + supply[1], supply[2]
+    told = network._told(message(1, known)[None, None], torch.ones(1, 1), number)
+    assert torch.equal(told.load[0], torch.stack((supply[1], torch.zeros(r), torch.zeros(r))))
+    own = torch.zeros(consumers, r)
+    own[0] = supply[0]
+    assert torch.equal(torch.maximum(told.load[0] + own, told.relayed[0]), known)
 
 
 @given(seeds)

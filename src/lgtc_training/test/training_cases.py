@@ -8,7 +8,7 @@ OURS = NetworkConfig(
     kinds=2, features=8, liquid_width=8, head=(16,), selected_features=True, kind_one_hot=True,
     relative_position=True,
     distance_bias=True, repulsion=True, edge_scorer=True, announced_choice=True, competition=True,
-    competition_width=8, relayed_load=True, spread=True,
+    competition_width=8, relayed_load=True, spread=True, impatience=0.05,
 )  # fmt: skip
 PRINTED = NetworkConfig(kinds=2, features=8, liquid_width=8, head=(16,))
 WORLDS = WorldConfig(

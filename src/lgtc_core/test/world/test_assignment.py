@@ -189,6 +189,22 @@ def test_the_expert_brings_a_crowd_into_its_discs_without_anyone_sharing_a_place
     assert gap.min() > 0.9 * expert.SLOT_SPACING
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_without_slots_a_crowd_finds_room_in_its_disc_too_and_comes_to_rest(count: int) -> None:
+    rng = np.random.default_rng(count)
+    d, p, alive = np.array([[-0.5, -0.5], [0.5, 0.5]]), rng.uniform(-1, 1, (2 * count, 2)), np.ones(2 * count, bool)
+    target = np.arange(2 * count) % 2
+    for _ in range(160):
+        action = expert.spread_action(p, d, target, alive)
+        assert (np.linalg.norm(action, axis=1) <= 1 + 1e-12).all()
+        p = p + 0.05 * action
+    assert np.linalg.norm(action, axis=1).max() < 0.1
+    assert (np.linalg.norm(p - d[target], axis=1) <= 0.22).all()
+    gap = np.linalg.norm(p[:, None] - p[None], axis=-1) + 10 * np.eye(2 * count)
+    assert gap.min() > 0.75 * expert.REPULSION_DISTANCE
+    assert (expert.spread_action(p, d, target, ~alive) == 0).all()
+
+
 def test_greedy_flies_to_the_nearest_consumer_that_asks_for_its_load() -> None:
     p, d = np.array([[0.0, 0.0]]), np.array([[0.1, 0.0], [0.5, 0.0], [0.05, 0.0]])
     outstanding = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
