@@ -37,6 +37,7 @@ from lgtc_core.flight.guard_memory import NEVER_S, NOMINAL_NEVER, NOMINAL_OLD, W
 from lgtc_core.flight.landing import NO_DISCS_M, free_spot
 from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode
 from lgtc_core.schema import Bounds
+from lgtc_core.slots import Slots
 from lgtc_core.world.arena import Arena
 
 Array = npt.NDArray[np.float64]
@@ -159,14 +160,14 @@ class Guards:
         lower_m = np.array([*(centre_m - reach_m), arena.height_min_m])
         upper_m = np.array([*(centre_m + reach_m), arena.height_max_m])
         n = len(self.names)
-        self._slots = dict(zip(self.others, range(len(self.others)), strict=True))
-        self._memory = guard_memory.empty_memory(n, max(1, len(self._slots)), lower_m, upper_m)
+        self._slots = Slots(self.others)
+        self._memory = guard_memory.empty_memory(n, max(1, len(self.others)), lower_m, upper_m)
         for i, airframe in enumerate(airframes.values()):
             self._memory.speed_mps[i] = airframe.max_speed_mps
             self._memory.climb_mps[i] = airframe.climb_speed_mps
             self._memory.acceleration_mps2[i] = airframe.max_acceleration_mps2
-        for name in self._slots:
-            self._describe(name)
+        for slot, name in enumerate(self.others):
+            self._describe(name, slot)
         self._answers = guard_memory.empty_answers(n)
         self._discs_m = [NO_DISCS_M] * n
         self._all = np.arange(n)
@@ -277,7 +278,7 @@ class Guards:
             age_s = now_s - self._memory.nominal_s[i]
             return f"nominal velocity is {age_s:.2f} s old (limit {self.params.nominal_timeout_s:g} s): holding"
         if mode is SafetyMode.FILTERED:
-            return "keeping inside the arena" if nearest == WALL else f"keeping clear of {self._name_of(nearest)}"
+            return "keeping inside the arena" if nearest == WALL else f"keeping clear of {self._slots.name(nearest)}"
         if self._memory.pose_s[i] == NEVER_S:
             return "no own pose yet"
         limit_s = self.params.pose_timeout_s if mode is SafetyMode.POSE_LOST else self.params.pose_hold_s
@@ -291,19 +292,14 @@ class Guards:
         return free_spot(own_m, others_m, p.landing_clearance_m, self.arena, self._discs_m[i], p.landing_reach_m)
 
     def _slot(self, name: str) -> int:
-        """Column of another drone. Strangers get one too: one that nobody needs any more, or a new one."""
-        slot = self._slots.get(name)
-        if slot is not None:
-            return slot
-        taken = np.zeros(self._memory.heard_s.shape[1], np.bool_)
-        taken[: len(self.others)] = True
-        taken |= (self._memory.heard_s != NEVER_S).any(0)
-        if taken.all():
-            self._grow()
-            taken = np.append(taken, False)
-        slot = int(np.argmin(taken))
-        self._slots = {known: at for known, at in self._slots.items() if at != slot} | {name: slot}
-        self._describe(name)
+        """Column of another drone."""
+        slot = self._slots.find(name)
+        if slot is None:
+            idle = (self._memory.heard_s == NEVER_S).all(0)
+            slot = self._slots.give(name, idle)
+            if slot == len(idle):
+                self._grow()
+            self._describe(name, slot)
         return slot
 
     def _grow(self) -> None:
@@ -318,18 +314,15 @@ class Guards:
                 after[:, :k] = before
         self._memory = new
 
-    def _describe(self, name: str) -> None:
+    def _describe(self, name: str, slot: int) -> None:
         """The figures of every pair with the drone of that name."""
-        memory, slot = self._memory, self._slots[name]
+        memory = self._memory
         for i, own in enumerate(self.airframes.values()):
             other = self.others.get(name, own)
             distance_m = max(own.safety_distance_m, other.safety_distance_m)
             memory.distance_m[i, slot] = distance_m
             memory.flattening[i, slot] = min(1.0, distance_m / max(own.downwash_m, other.downwash_m, distance_m))
             memory.bound_mps[i, slot] = max(other.max_speed_mps, other.climb_speed_mps)
-
-    def _name_of(self, slot: int) -> str:
-        return next(name for name, at in self._slots.items() if at == slot)
 
 
 class Guard:

@@ -9,6 +9,7 @@ without the leash a drone that is held back (by a hand, by a wall) would dart of
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -45,11 +46,12 @@ class Reference:
             dt_s: time since the last setpoint [s].
             measured_m: measured position (3,) [m], or None where unknown: then nothing leashes.
         """
-        position_m = self._position_m + dt_s * np.asarray(velocity_mps)
+        velocity_mps = np.array(velocity_mps, dtype=np.float64)
+        position_m = self._position_m + dt_s * velocity_mps
         if measured_m is not None:
             ahead_m = position_m - measured_m
-            distance_m = float(np.linalg.norm(ahead_m))
+            distance_m = math.sqrt(ahead_m @ ahead_m)
             if distance_m > self.leash_m:
                 position_m = measured_m + ahead_m * (self.leash_m / distance_m)
         self._position_m = position_m
-        return Setpoint(position_m.copy(), np.array(velocity_mps, dtype=np.float64))
+        return Setpoint(position_m.copy(), velocity_mps)

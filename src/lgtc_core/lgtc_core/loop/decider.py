@@ -13,8 +13,12 @@ drone that is silent serves no more, so that another takes its place while it is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from lgtc_core.demand.view import DemandView
 from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
@@ -24,6 +28,8 @@ from lgtc_core.mind.policy import Decision, Features, Heard, Mind
 from lgtc_core.schema import Bounds
 from lgtc_core.wire import MissionReport, Pose, Resources, VehicleReport
 
+Array = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeciderParams:
@@ -32,6 +38,14 @@ class DeciderParams:
     pose_lifetime_s: Annotated[
         float, Bounds(0.05, 10.0, "s"), "Age of the own pose above which no decision is made"
     ] = 0.2
+
+
+class _Inputs(NamedTuple):
+    """What a decision is made on."""
+
+    position_m: Array  # (2,)
+    supply: Array  # (r,)
+    demand: DemandView
 
 
 class Decider:
@@ -112,6 +126,10 @@ class Decider:
         Raises:
             ContractError, InputError: see `Mind.decide`.
         """
+        return tick_all([self], now_s)[0]
+
+    def _inputs(self, now_s: float) -> _Inputs | None:
+        """What there is to decide on, if anything; what a mind that is switched off knows is forgotten."""
         resources = self._resources
         self._on_mission = self._mission is MissionPhase.ACTIVE and self._vehicle in (
             VehiclePhase.HOLDING,
@@ -125,4 +143,29 @@ class Decider:
             return None
         if now_s - self._pose.stamp_s > self.params.pose_lifetime_s:
             return None
-        return self.mind.decide(now_s, self._pose.position_m[:2], resources.supply, self._demand)
+        return _Inputs(self._pose.position_m[:2], resources.supply, self._demand)
+
+
+def tick_all(deciders: Sequence[Decider], now_s: float) -> list[Decision | None]:
+    """The decisions of several drones at `now_s`: those whose minds share a memory and who see one demand, together.
+
+    Raises:
+        ContractError, InputError: see `Minds.decide`.
+    """
+    together: dict[tuple[int, int], list[int]] = {}
+    inputs = [decider._inputs(now_s) for decider in deciders]
+    for at, given in enumerate(inputs):
+        if given is not None:
+            together.setdefault((id(deciders[at].mind.minds), id(given.demand)), []).append(at)
+    decisions: list[Decision | None] = [None] * len(deciders)
+    for group in together.values():
+        givens = [given for at in group if (given := inputs[at]) is not None]
+        positions_m, supplies = (
+            np.array([given.position_m for given in givens]),
+            np.array([given.supply for given in givens]),
+        )
+        minds, indices = deciders[group[0]].mind.minds, [deciders[at].mind.index for at in group]
+        made = minds.decide(indices, now_s, positions_m, supplies, givens[0].demand)
+        for at, decision in zip(group, made, strict=True):
+            decisions[at] = decision
+    return decisions

@@ -11,6 +11,7 @@ heard late. The defaults cover 2 * 1 m/s * 0.5 s.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -106,10 +107,10 @@ class Neighbourhood:
 
 def _distance_m(a_m: Array, b_m: Array) -> float:
     """Horizontal distance [m]."""
-    return float(np.hypot(a_m[0] - b_m[0], a_m[1] - b_m[1]))
+    return math.hypot(a_m[0] - b_m[0], a_m[1] - b_m[1])
 
 
 def _finite(position_m: Array, what: str) -> Array:
-    if not np.isfinite(position_m).all():
+    if not all(map(math.isfinite, position_m)):
         raise InputError(what, str(position_m), "three finite numbers [m]")
     return np.array(position_m, float)

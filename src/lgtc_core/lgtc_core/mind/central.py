@@ -10,7 +10,7 @@ silent for `MESSAGE_LIFETIME_TICKS`, or is reset, takes no part any more, and it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lgtc_core.demand.view import DemandView
 from lgtc_core.mind import observation as layout
-from lgtc_core.mind.policy import Decision, Features, Heard, Mind, PolicyModel, check_finite
+from lgtc_core.mind.policy import Decision, Features, Heard, Mind, Minds, PolicyModel, check_finite
 from lgtc_core.world import rules
 from lgtc_core.world.arena import Arena
 from lgtc_core.world.assignment import assign_batch
@@ -163,12 +163,21 @@ class CentralMind:
         )
 
 
-def minds(policy: Policy, model: PolicyModel, arena: Arena) -> Callable[[str, float], Mind | CentralMind]:
+def minds(
+    policy: Policy, model: PolicyModel, arena: Arena, team: Mapping[str, float] | None = None
+) -> Callable[[str, float], Mind | CentralMind]:
     """How every drone of a team gets its mind: (name, speed of a full action [m/s]) -> mind.
 
     The yardsticks decide at the model's tick, so that they fly under its conditions.
+
+    Args:
+        policy: who decides.
+        model: the exported network.
+        arena: where the team flies.
+        team: drones with their speeds, all of which decide in this process: then they share a memory, see `Minds`.
     """
     if policy == "model":
-        return lambda drone, max_speed_mps: Mind(model, arena, drone, max_speed_mps)
+        shared = None if team is None else Minds(model, arena, team, tuple(team))
+        return lambda drone, max_speed_mps: Mind(model, arena, drone, max_speed_mps, shared)
     council = Council(policy, arena, model.card.tick_s)
     return lambda drone, max_speed_mps: CentralMind(council, drone, max_speed_mps)

@@ -6,11 +6,14 @@
 
 What is deployed is what was trained: a message counts only as `observation.usable` says (from within the communication
 radius C, not too old), and among several of one sender the newest.
+
+A `Mind` decides for one drone. `Minds` are those of several drones of one process: one run of the network for all.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,14 +27,18 @@ from lgtc_core.errors import ContractError, InputError
 from lgtc_core.mind import observation as layout
 from lgtc_core.mind.card import ModelCard, load_card
 from lgtc_core.mind.observation import Observation
+from lgtc_core.slots import Slots
 from lgtc_core.world.arena import Arena
 
 Array = npt.NDArray[np.float64]
 Array32 = npt.NDArray[np.float32]
-
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
 AHEAD_S = 0.5
 """A message stamped farther in the future is forgotten: otherwise it would silence all later ones of its sender [s]."""
+FORGET_S = 60.0
+"""The place in the inbox of a stranger who has been silent for so long may go to another [s]."""
 
 
 class PolicyOutput(NamedTuple):
@@ -71,7 +78,7 @@ class PolicyModel:
                 "an exported policy network; export the model again",
             ) from error
         self._inputs = [put.name for put in self._session.get_inputs()]
-        outputs = [put.name for put in self._session.get_outputs()]
+        outputs = self._outputs = [put.name for put in self._session.get_outputs()]
         if not set(self._inputs) <= set(layout.INPUTS) or outputs != list(layout.OUTPUTS_POLICY):
             raise ContractError(
                 str(self.directory / "policy.onnx"),
@@ -86,7 +93,7 @@ class PolicyModel:
     def step(self, observation: Observation) -> PolicyOutput:
         """One tick of the network for a batch of agents; array shapes as in `Observation`."""
         feed = {name: getattr(observation, name) for name in self._inputs}
-        return PolicyOutput(*self._session.run(None, feed))
+        return PolicyOutput(*self._session.run(self._outputs, feed))
 
 
 class Features(NamedTuple):
@@ -124,6 +131,215 @@ class Decision(NamedTuple):
     step_time_s: float  # of the network alone, for the record only
 
 
+class Minds:
+    """Recurrent policies of several drones that share one network and one memory: one run of it decides for all.
+
+    Args:
+        model: the exported network.
+        arena: maps metres to the network's coordinates; its communication radius bounds who is heard.
+        speeds_mps: by drone, the speed that a full action asks for [m/s].
+        senders: names of those who may be heard, the order of the columns of `hear`; others are heard as well.
+    """
+
+    def __init__(
+        self, model: PolicyModel, arena: Arena, speeds_mps: Mapping[str, float], senders: Sequence[str] = ()
+    ) -> None:
+        self.model, self.arena, self.drones = model, arena, tuple(speeds_mps)
+        self._speeds_mps = np.array(list(speeds_mps.values()))
+        n, k, width = len(self.drones), max(1, len(senders)), model.card.message_width
+        self._state = model.initial_state(n)
+        self._position_m = np.full((n, 2), np.nan)  # at the last decision
+        self._sequence = np.zeros(n, np.int64)
+        self._slots = Slots(senders)
+        self._inbox = _Inbox(
+            np.full((n, k), -np.inf), np.zeros((n, k), np.int64), np.zeros((n, k, 2)),
+            np.zeros((n, k, width), np.float32),
+        )  # fmt: skip
+        self._demanded: _Demanded | None = None
+
+    def reset(self, i: int) -> None:
+        """Mind i forgets everything."""
+        self._state[i] = 0.0
+        self._inbox.stamp_s[i] = -np.inf
+
+    def check(self, features: Sequence[Features]) -> None:
+        """Refuse messages that this network cannot take.
+
+        Raises:
+            ContractError: from another model or of the wrong width.
+            InputError: position or data not finite.
+        """
+        card = self.model.card
+        for sent in features:
+            if sent.contract != card.contract or len(sent.data) != card.message_width:
+                raise ContractError(
+                    f"features of {sent.drone}",
+                    f"{len(sent.data)} numbers of model {sent.contract[:12] or 'unknown'}",
+                    f"{card.message_width} numbers of model {card.contract[:12]}; fly one model on all drones",
+                )
+        if not (_all_finite([f.position_m for f in features]) and _all_finite([f.data for f in features])):
+            bad = next(f for f in features if not (_all_finite(f.position_m) and _all_finite(f.data)))
+            raise InputError(f"features of {bad.drone}", "numbers that are not finite", "finite numbers")
+
+    def hear(self, heard: Bools, said: Sequence[Features]) -> None:
+        """Each mind i takes in the messages of which it hears, as `Mind.hear` would.
+
+        Args:
+            heard: (N, k) whether mind i hears message j of `said`.
+            said: k messages of different senders.
+
+        Raises:
+            ContractError, InputError: see `check`. Nothing changed.
+        """
+        if not said:
+            return
+        self.check(said)
+        columns = np.array([self._slot(features) for features in said])
+        stamp_s = np.array([features.stamp_s for features in said])
+        position_m = np.array([features.position_m for features in said])
+        newer = heard & (stamp_s > self._inbox.stamp_s[:, columns]) & self._near(position_m, self._position_m[:, None])
+        rows, which = np.nonzero(newer)
+        at = rows, columns[which]
+        self._inbox.stamp_s[at], self._inbox.position_m[at] = stamp_s[which], position_m[which]
+        self._inbox.sequence[at] = np.array([features.sequence for features in said])[which]
+        self._inbox.data[at] = np.array([features.data for features in said])[which]
+
+    def hear_one(self, i: int, features: Features) -> Heard:
+        """Mind i takes in one message that was checked, or drops it for a named reason."""
+        at = i, self._slot(features)
+        if features.stamp_s <= self._inbox.stamp_s[at]:
+            return Heard.DUPLICATE if features.sequence == self._inbox.sequence[at] else Heard.OLD
+        if not self._near(features.position_m, self._position_m[i]):
+            return Heard.TOO_FAR
+        inbox = self._inbox
+        inbox.stamp_s[at], inbox.sequence[at] = features.stamp_s, features.sequence
+        inbox.position_m[at], inbox.data[at] = features.position_m, features.data
+        return Heard.ACCEPTED
+
+    def decide(
+        self, minds: Sequence[int], now_s: float, position_m: Array, supply: Array, demand: DemandView
+    ) -> list[Decision]:
+        """One policy tick of several minds, each the same to rounding as alone.
+
+        Args:
+            minds: indices of n minds.
+            now_s: time of the tick [s].
+            position_m: their positions (n, 2), world frame [m].
+            supply: carried amounts per resource kind (n, r).
+            demand: what is asked for now.
+
+        Raises:
+            InputError: a position or supply not finite; nothing was changed.
+            ContractError: more consumers or kinds than the model was exported for, or an answer that is not finite.
+        """
+        rows = np.asarray(minds)
+        if not (_all_finite(position_m) and _all_finite(supply)):
+            for j, i in enumerate(minds):
+                check_finite(self.drones[i], position_m[j], supply[j])
+        demanded = self._wanted(demand)
+        p = self.arena.to_normalised(position_m)
+        counts, oldest_s, neighbours = self._heard(rows, now_s, p)
+        padded = np.zeros((len(rows), self.model.card.resource_kinds))
+        padded[:, : supply.shape[1]] = supply
+        data, seen, mask = neighbours
+        observation = Observation(
+            own=layout.own(p, padded).astype(np.float32),
+            consumers=np.repeat(demanded.consumers, len(rows), 0),
+            consumer_mask=np.repeat(demanded.mask, len(rows), 0),
+            neighbours=data,
+            neighbours_seen=seen,
+            neighbour_mask=mask,
+            state=self._state[rows],
+        )
+        started = time.perf_counter()
+        output = self.model.step(observation)
+        step_time_s = (time.perf_counter() - started) / len(rows)
+        if not (_all_finite(output.action) and _all_finite(output.message) and _all_finite(output.state)):
+            name = self.model.card.name
+            raise ContractError(f"model {name}", "an answer that is not finite", "finite numbers; export it again")
+        self._state[rows], self._position_m[rows] = output.state, position_m
+        self._sequence[rows] += 1
+        velocity_mps = layout.action_to_velocity(output.action.astype(float), self._speeds_mps[rows, None])
+        assignment = output.assignment[:, demanded.slots]
+        chosen = assignment.argmax(1).tolist() if demanded.slots else [-1] * len(rows)
+        kept_m, contract, sequence = (
+            np.array(position_m, float),
+            self.model.card.contract,
+            self._sequence[rows].tolist(),
+        )
+        return [
+            Decision(
+                velocity_mps[j], output.action[j],
+                Features(self.drones[i], sequence[j], now_s, kept_m[j], contract, output.message[j]),
+                demanded.names, assignment[j], chosen[j], output.state[j], counts[j], oldest_s[j], step_time_s,
+            )
+            for j, i in enumerate(minds)
+        ]  # fmt: skip
+
+    def _wanted(self, demand: DemandView) -> _Demanded:
+        """The demand for the network; made once per view."""
+        if self._demanded is not None and self._demanded.view is demand:
+            return self._demanded
+        card = self.model.card
+        slots = [consumer.slot for consumer in demand.consumers]
+        highest = max(slots, default=-1) + 1
+        if highest > card.max_consumers or len(demand.kinds) > card.resource_kinds:
+            raise ContractError(
+                f"demand for model {card.name}",
+                f"{highest} consumer slots and {len(demand.kinds)} resource kinds",
+                f"at most {card.max_consumers} and {card.resource_kinds}; remove some or export a larger model",
+            )
+        arrays = demand.arrays(self.arena, card.resource_kinds)
+        rows = layout.consumers(arrays.d, arrays.demanded, arrays.remaining, arrays.kind)
+        names = tuple(consumer.name for consumer in demand.consumers)
+        self._demanded = _Demanded(demand, slots, names, _batch(rows), _batch(arrays.mask))
+        return self._demanded
+
+    def _near(self, a_m: Array, b_m: Array) -> Bools:
+        """Whether places (..., 2) are within the communication radius C [m]; all are near to one that is not known."""
+        offset_m = a_m - b_m
+        return np.asarray(~(np.hypot(offset_m[..., 0], offset_m[..., 1]) > self.arena.radius_m), np.bool_)
+
+    def _heard(
+        self, rows: Ints, now_s: float, p: Array
+    ) -> tuple[list[int], list[float], tuple[Array32, Array32, Array32]]:
+        """Of each mind: how many messages are usable, the age of the oldest [s], and the network's three inputs."""
+        inbox = self._inbox
+        stamp_s = inbox.stamp_s[rows]
+        ahead = stamp_s > now_s + AHEAD_S
+        if ahead.any():
+            stamp_s[ahead] = -np.inf
+            inbox.stamp_s[rows] = stamp_s
+        age_s = now_s - stamp_s
+        # Nodes tick at different moments: a message may be younger than one tick here, which training never shows.
+        age_ticks = np.maximum(1.0, age_s / self.model.card.tick_s)
+        p_heard = self.arena.to_normalised(inbox.position_m[rows])
+        usable = layout.usable(p, p_heard, age_ticks, self.arena.communication_radius)
+        counts = usable.sum(1)
+        k = max(1, int(counts.max()))
+        first = np.argsort(~usable, axis=1, kind="stable")[:, :k]  # the usable ones, in the order of the slots
+        every = np.arange(len(rows))[:, None]
+        mask = usable[every, first]
+        seen = layout.seen(p, p_heard[every, first], age_ticks[every, first])
+        seen[~mask] = 0.0
+        data = inbox.data[rows[:, None], first]
+        data[~mask] = 0.0
+        oldest_s = np.where(counts > 0, np.max(age_s, axis=1, where=usable, initial=0.0), np.nan)
+        inputs = data, seen.astype(np.float32), mask.astype(np.float32)
+        return counts.tolist(), oldest_s.tolist(), inputs
+
+    def _slot(self, features: Features) -> int:
+        """Column of a sender."""
+        slot = self._slots.find(features.drone)
+        if slot is None:
+            idle = np.all(self._inbox.stamp_s < features.stamp_s - FORGET_S, axis=0)
+            slot = self._slots.give(features.drone, idle)
+            if slot == len(idle):
+                self._inbox = _Inbox(*(np.concatenate([field, np.zeros_like(field)], 1) for field in self._inbox))
+                self._inbox.stamp_s[:, slot:] = -np.inf
+        return slot
+
+
 class Mind:
     """Recurrent policy of one drone with its inbox.
 
@@ -132,19 +348,20 @@ class Mind:
         arena: maps metres to the network's coordinates; its communication radius bounds who is heard.
         drone: own name.
         max_speed_mps: speed that a full action asks for [m/s].
+        minds: the minds that this one shares its memory with; without, it has its own.
     """
 
-    def __init__(self, model: PolicyModel, arena: Arena, drone: str, max_speed_mps: float) -> None:
-        self.model, self.arena, self.drone, self.max_speed_mps = model, arena, drone, max_speed_mps
-        self._state = model.initial_state()
-        self._position_m: Array | None = None
-        self._inbox: dict[str, Features] = {}
-        self._sequence = 0
+    def __init__(
+        self, model: PolicyModel, arena: Arena, drone: str, max_speed_mps: float, minds: Minds | None = None
+    ) -> None:
+        self.model, self.arena, self.drone = model, arena, drone
+        self.minds = minds or Minds(model, arena, {drone: max_speed_mps})
+        self.index = self.minds.drones.index(drone)
+        """Which of `minds` it is."""
 
     def reset(self) -> None:
         """Forget everything: before a flight, and when the policy is switched off."""
-        self._state = self.model.initial_state()
-        self._inbox.clear()
+        self.minds.reset(self.index)
 
     def hear(self, features: Features) -> Heard:
         """Take in a neighbour's message, or drop it for a named reason.
@@ -153,22 +370,8 @@ class Mind:
             ContractError: from another model or of the wrong width; the inbox keeps what it has.
             InputError: position or data not finite; likewise.
         """
-        card = self.model.card
-        if features.contract != card.contract or len(features.data) != card.message_width:
-            raise ContractError(
-                f"features of {features.drone}",
-                f"{len(features.data)} numbers of model {features.contract[:12] or 'unknown'}",
-                f"{card.message_width} numbers of model {card.contract[:12]}; fly one model on all drones",
-            )
-        if not (np.isfinite(features.position_m).all() and np.isfinite(features.data).all()):
-            raise InputError(f"features of {features.drone}", "numbers that are not finite", "finite numbers")
-        last = self._inbox.get(features.drone)
-        if last is not None and features.stamp_s <= last.stamp_s:
-            return Heard.DUPLICATE if features.sequence == last.sequence else Heard.OLD
-        if self._position_m is not None and not self._near(features.position_m, self._position_m):
-            return Heard.TOO_FAR
-        self._inbox[features.drone] = features
-        return Heard.ACCEPTED
+        self.minds.check([features])
+        return self.minds.hear_one(self.index, features)
 
     def decide(self, now_s: float, position_m: Array, supply: Array, demand: DemandView) -> Decision:
         """One policy tick.
@@ -183,86 +386,30 @@ class Mind:
             InputError: own position or supply not finite; nothing was changed.
             ContractError: more consumers or kinds than the model was exported for, or an answer that is not finite.
         """
-        check_finite(self.drone, position_m, supply)
-        card = self.model.card
-        highest = max((consumer.slot + 1 for consumer in demand.consumers), default=0)
-        if highest > card.max_consumers or len(demand.kinds) > card.resource_kinds:
-            raise ContractError(
-                f"demand for model {card.name}",
-                f"{highest} consumer slots and {len(demand.kinds)} resource kinds",
-                f"at most {card.max_consumers} and {card.resource_kinds}; remove some or export a larger model",
-            )
-        heard = self._heard(now_s, position_m)
-        observation = self._observe(position_m, supply, demand, heard)
-        started = time.perf_counter()
-        output = self.model.step(observation)
-        step_time_s = time.perf_counter() - started
-        action, message, state = output.action[0], output.message[0], output.state[0]
-        if not (np.isfinite(action).all() and np.isfinite(message).all() and np.isfinite(state).all()):
-            raise ContractError(f"model {card.name}", "an answer that is not finite", "finite numbers; export it again")
-
-        self._state = output.state
-        self._position_m = np.array(position_m, float)
-        self._sequence += 1
-        assignment = output.assignment[0][[consumer.slot for consumer in demand.consumers]]
-        return Decision(
-            velocity_mps=np.asarray(layout.action_to_velocity(action.astype(float), self.max_speed_mps)),
-            action=action,
-            features=Features(self.drone, self._sequence, now_s, self._position_m, card.contract, message),
-            consumers=tuple(consumer.name for consumer in demand.consumers),
-            assignment=assignment,
-            chosen=int(assignment.argmax()) if len(assignment) else -1,
-            state=state,
-            neighbours_heard=len(heard),
-            oldest_message_age_s=max((now_s - message.features.stamp_s for message in heard), default=float("nan")),
-            step_time_s=step_time_s,
-        )
-
-    def _near(self, a_m: Array, b_m: Array) -> bool:
-        """True within the communication radius C."""
-        return bool(np.hypot(a_m[0] - b_m[0], a_m[1] - b_m[1]) <= self.arena.radius_m)
-
-    def _heard(self, now_s: float, position_m: Array) -> list[_Message]:
-        """Usable messages, ready for the network."""
-        self._inbox = {name: sent for name, sent in self._inbox.items() if sent.stamp_s <= now_s + AHEAD_S}
-        if not self._inbox:
-            return []
-        p = self.arena.to_normalised(position_m)
-        inbox = list(self._inbox.values())
-        p_heard = self.arena.to_normalised(np.stack([features.position_m for features in inbox]))
-        # Nodes tick at different moments: a message may be younger than one tick here, which training never shows.
-        age_ticks = np.maximum(1.0, [(now_s - features.stamp_s) / self.model.card.tick_s for features in inbox])
-        usable = layout.usable(p, p_heard, age_ticks, self.arena.communication_radius)
-        seen = layout.seen(p, p_heard, age_ticks)
-        return [_Message(features, row) for features, row, use in zip(inbox, seen, usable, strict=True) if use]
-
-    def _observe(self, position_m: Array, supply: Array, demand: DemandView, heard: list[_Message]) -> Observation:
-        card = self.model.card
-        padded = np.zeros(card.resource_kinds)
-        padded[: len(supply)] = supply
-        consumers = demand.arrays(self.arena, card.resource_kinds)
-        k = max(1, len(heard))
-        neighbours = np.zeros((1, k, card.message_width), np.float32)
-        neighbours_seen = np.zeros((1, k, 3), np.float32)
-        neighbour_mask = np.zeros((1, k), np.float32)
-        for i, message in enumerate(heard):
-            neighbours[0, i], neighbours_seen[0, i], neighbour_mask[0, i] = message.features.data, message.seen, 1.0
-        return Observation(
-            own=_batch(layout.own(self.arena.to_normalised(position_m), padded)),
-            consumers=_batch(layout.consumers(consumers.d, consumers.demanded, consumers.remaining, consumers.kind)),
-            consumer_mask=_batch(consumers.mask),
-            neighbours=neighbours,
-            neighbours_seen=neighbours_seen,
-            neighbour_mask=neighbour_mask,
-            state=self._state,
-        )
+        return self.minds.decide([self.index], now_s, np.asarray(position_m)[None], np.asarray(supply)[None], demand)[0]
 
 
-class _Message(NamedTuple):
-    """A usable message: the features and their row of `Observation.neighbours_seen`."""
+class _Inbox(NamedTuple):
+    """The newest message of every sender, for N minds and K senders."""
 
-    features: Features
-    seen: Array  # (3,)
+    stamp_s: Array  # (N, K), -inf: none
+    sequence: Ints  # (N, K)
+    position_m: Array  # (N, K, 2)
+    data: Array32  # (N, K, D)
+
+
+class _Demanded(NamedTuple):
+    """A demand as the network takes it."""
+
+    view: DemandView
+    slots: list[int]  # of the consumers
+    names: tuple[str, ...]
+    consumers: Array32  # (1, M, 2 + 3 r)
+    mask: Array32  # (1, M)
+
+
+def _all_finite(values: npt.ArrayLike) -> bool:
+    return bool(np.isfinite(values).all())
 
 
 def check_finite(drone: str, position_m: Array, supply: Array) -> None:
