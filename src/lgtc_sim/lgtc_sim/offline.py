@@ -28,20 +28,22 @@ from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ContractError
 from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.fleet.team import Team, check_model
-from lgtc_core.flight.guard import Guard, GuardParams
+from lgtc_core.flight.command import SafeCommand
+from lgtc_core.flight.guard import Guard, GuardParams, Guards
 from lgtc_core.flight.landing import NO_DISCS_M
 from lgtc_core.flight.mission import DueEvent, Mission, MissionParams
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_core.flight.pilot import Action, Order
+from lgtc_core.flight.reference import Setpoint
 from lgtc_core.loop import server
 from lgtc_core.loop.carrier import Carrier
-from lgtc_core.loop.decider import Decider
+from lgtc_core.loop.decider import Decider, tick_all
 from lgtc_core.loop.faults import Inbox, Link, Schedule, any_of
 from lgtc_core.loop.flyer import Flyer
 from lgtc_core.loop.neighbourhood import Sighting
 from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
 from lgtc_core.mind.central import Policy, minds
-from lgtc_core.mind.policy import Features, PolicyModel
+from lgtc_core.mind.policy import Decision, Features, Mind, PolicyModel
 from lgtc_sim.world import World, WorldParams
 
 Array = npt.NDArray[np.float64]
@@ -153,8 +155,17 @@ class _Loop:
         self.team, self.world, self.recorder, self.progress = team, world, recorder, progress
         self.tick_s = model.card.tick_s
         check_model(team, model.card, self.tick_s)
-        self._mind = minds(policy, model, team.arena)
+        fleet = {spec.name: spec for spec in team.drones}
+        self._mind = minds(policy, model, team.arena, {spec.name: spec.max_speed_mps for spec in team.drones})
+        self.guards = Guards(fleet, team.arena, GuardParams(), fleet)
         self.drones = {spec.name: self._drone(spec.name) for spec in team.drones}
+        self._each = list(self.drones.values())
+        self._deciders = [drone.decider for drone in self._each]
+        n = len(self._each)
+        self._near = np.zeros((n, n), np.bool_)
+        """Row i: the team-mates whose poses and features drone i listens to."""
+        self._fresh, self._stamp_s, self._measured_m = np.zeros(n, np.bool_), np.zeros(n), np.zeros((n, 3))
+        """Poses of this tick."""
         self.book = DemandBook.for_team(team)
         self.view = self.book.view(0.0)
         self.share_met = self.view.share_met
@@ -189,7 +200,7 @@ class _Loop:
         team, spec = self.team, self.team.drone(name)
         others = {other.name: other for other in team.drones if other.name != name}
         decider = Decider(self._mind(name, spec.max_speed_mps))
-        guard = Guard(name, spec, team.arena, GuardParams(), others)
+        guard = Guard(name, spec, team.arena, GuardParams(), others, self.guards)
         hanging = any(fault.kind is FaultKind.HANGING_ADAPTER and fault.concerns(name) for fault in team.faults)
         seed = self.world.seed
         return _Drone(
@@ -231,7 +242,7 @@ class _Loop:
         self.events += [(self.world.now_s, f"fault over: {fault}") for fault in self.world.faults if fault in over]
         self.world.suffer(holding)
         self._say(topics.FAULTS, wire.faults_to_wire, wire.FaultsReport(self.world.now_s, holding))
-        for drone in self.drones.values():
+        for drone in self._each:
             drone.hangs = any_of(holding, FaultKind.HANGING_ADAPTER, drone.name)
             for inbox in drone.inboxes:
                 inbox.link.apply(holding)
@@ -239,42 +250,66 @@ class _Loop:
 
     def _deliver(self, now_s: float) -> None:
         """Messages between drones whose time has come."""
-        for drone in self.drones.values():
+        for drone in self._each:
             for inbox in drone.inboxes:
                 inbox.deliver(now_s)
         self._look_at_ears()
 
     def _look_at_ears(self) -> None:
-        self.ears_clear = all(inbox.link.clear for drone in self.drones.values() for inbox in drone.inboxes)
+        self.ears_clear = all(inbox.link.clear for drone in self._each for inbox in drone.inboxes)
 
     def _poses(self, now_s: float, poses: dict[str, wire.Pose]) -> None:
         """Every pose is answered by a safe command, and that by a setpoint."""
+        for i, drone in enumerate(self._each):
+            pose = poses.get(drone.name)
+            self._fresh[i] = pose is not None
+            if pose is not None:
+                self._stamp_s[i], self._measured_m[i] = pose
+                drone.decider.pose(pose)
+                drone.carrier.pose(pose)
+                drone.flyer.pose(pose)
+        self.guards.poses(self._fresh, self._stamp_s, self._measured_m)
+        self._meet(now_s, poses)
+        commands = self.guards.commands(now_s)
+        if self.recorder is not None:
+            self._say_poses(poses, commands)
+        streams: list[tuple[int, Setpoint]] = []
+        for i, (drone, command) in enumerate(zip(self._each, commands, strict=True)):
+            if not drone.hangs:
+                drone.flyer.command(command)
+                order = drone.flyer.tick(now_s)
+                if order.setpoint is not None and drone.stand_in is None and self.recorder is None:
+                    streams.append((i, order.setpoint))
+                else:
+                    self._obey(drone, order, now_s)
+            if drone.stand_in is not None:
+                self._stand_in(drone, drone.stand_in, now_s, poses)
+        if streams:
+            which, setpoints = zip(*streams, strict=True)
+            positions_m, velocities_mps = (np.array(rows) for rows in zip(*setpoints, strict=True))
+            self.world.vehicles.setpoints(np.array(which), now_s, positions_m, velocities_mps)
+        phases = [int(self._phase(drone, now_s)) for drone in self._each]
+        self.samples.append((now_s, self.world.vehicles.position_m.copy(), phases, self.share_met))
+
+    def _meet(self, now_s: float, poses: dict[str, wire.Pose]) -> None:
+        """Everybody hears where the near ones are."""
+        heard = self._near & self._fresh
+        if self.ears_clear:
+            n = len(self._each)
+            stamps_s = np.broadcast_to(self._stamp_s, (n, n))
+            self.guards.hear(heard, stamps_s, np.broadcast_to(self._measured_m, (n, n, 3)))
+            return
+        for i, j in zip(*np.nonzero(heard), strict=True):
+            name = self._each[j].name
+            self._each[i].poses.put(now_s, Sighting(name, *poses[name]))
+
+    def _say_poses(self, poses: dict[str, wire.Pose], commands: list[SafeCommand]) -> None:
         for name, pose in poses.items():
-            drone = self.drones[name]
             self._say(topics.POSE, wire.pose_to_wire, pose, name)
-            drone.decider.pose(pose)
-            drone.carrier.pose(pose)
-            drone.flyer.pose(pose)
-            drone.guard.pose(*pose)
-        for drone in self.drones.values():
-            for other in drone.decider.neighbourhood.near:
-                if other in poses:
-                    if self.ears_clear:
-                        drone.guard.neighbour(other, *poses[other])
-                    else:
-                        drone.poses.put(now_s, Sighting(other, *poses[other]))
-        for drone in self.drones.values():
-            command = drone.guard.command(now_s)
+        for drone, command in zip(self._each, commands, strict=True):
             velocity = wire.Velocity(command.stamp_s, command.velocity_mps)
             self._say(topics.VELOCITY_SAFE, wire.velocity_to_wire, velocity, drone.name)
             self._say(topics.SAFETY, wire.safety_to_wire, command, drone.name)
-            if not drone.hangs:
-                drone.flyer.command(command)
-                self._obey(drone, drone.flyer.tick(now_s), now_s)
-            if drone.stand_in is not None:
-                self._stand_in(drone, drone.stand_in, now_s, poses)
-        phases = [int(self._phase(drone, now_s)) for drone in self.drones.values()]
-        self.samples.append((now_s, self.world.vehicles.position_m.copy(), phases, self.share_met))
 
     def _phase(self, drone: _Drone, now_s: float) -> VehiclePhase:
         said = None if drone.stood_in is None else drone.stood_in.report(now_s)
@@ -308,7 +343,7 @@ class _Loop:
 
     def _states(self, now_s: float) -> None:
         """Resources, deliveries, demand, vehicle reports, mission."""
-        for drone in self.drones.values():
+        for drone in self._each:
             for load in drone.carrier.loads(now_s):
                 entry = self.book.put_in(load.request_id, drone.name, load.kind, load.amount)
                 drone.carrier.loaded(load.request_id, entry.accepted, entry.carried)
@@ -325,7 +360,7 @@ class _Loop:
         self._say(topics.DEMAND, partial(wire.demand_to_wire, stamp_s=now_s), self.view)
         vehicles: dict[str, VehiclePhase | None] = {}
         discs_m = self.view.discs_m if self.mission.phase is MissionPhase.ACTIVE else NO_DISCS_M
-        for drone in self.drones.values():
+        for drone in self._each:
             drone.carrier.demand(self.view)
             drone.decider.demand(self.view)
             report = self._report(drone, now_s)
@@ -356,7 +391,7 @@ class _Loop:
             self.phases.append((now_s, order.phase, order.reason))
         report = wire.MissionReport(now_s, order.phase, order.elapsed_s, order.reason)
         self._say(topics.MISSION, wire.mission_to_wire, report)
-        for drone in self.drones.values():
+        for drone in self._each:
             drone.decider.mission(report)
             drone.carrier.mission(report)
             drone.flyer.mission(report)
@@ -380,38 +415,47 @@ class _Loop:
 
     def _roll_call(self, now_s: float) -> None:
         """Everybody says where it is; everybody looks who is near."""
-        sightings = [drone.decider.presence(now_s) for drone in self.drones.values()]
+        sightings = [drone.decider.presence(now_s) for drone in self._each]
         for sighting in sightings:
             if sighting is not None:
                 self._say(topics.PRESENCE, wire.presence_to_wire, sighting)
-                for drone in self.drones.values():
+                for drone in self._each:
                     drone.presence.put(now_s, sighting)
-        for drone in self.drones.values():
-            drone.decider.neighbourhood.update(now_s)
+        for i, drone in enumerate(self._each):
+            near = drone.decider.neighbourhood.update(now_s)
+            self._near[i] = [other in near for other in self.team.names]
 
     def _decide(self, now_s: float) -> None:
         """All decide on what was said at the ticks before; only then is anything of this tick heard."""
-        said = []
-        for drone in self.drones.values():
-            decision = drone.decider.tick(now_s)
+        said: list[Features] = []
+        senders: list[int] = []
+        for i, (drone, decision) in enumerate(zip(self._each, tick_all(self._deciders, now_s), strict=True)):
             if decision is None and not drone.decider.stays:
                 continue
             stamp_s = drone.decider.pose_stamp_s
-            velocity_mps = np.zeros(2) if decision is None else decision.velocity_mps
-            nominal = wire.Velocity(stamp_s, np.append(velocity_mps, 0.0))
-            drone.guard.nominal(*nominal)
-            self._say(topics.VELOCITY_NOMINAL, wire.velocity_to_wire, nominal, drone.name)
-            if decision is None:
-                continue
-            said.append(decision.features)
-            self._say(topics.FEATURES, wire.features_to_wire, decision.features, drone.name)
-            recorded = decision._replace(step_time_s=0.0)  # the one figure that differs from run to run
-            to_wire = partial(wire.decision_to_wire, pose_stamp_s=stamp_s)
-            self._say(topics.POLICY_STATE, to_wire, recorded, drone.name)
+            velocity_mps = np.zeros(3)
+            if decision is not None:
+                velocity_mps[:2] = decision.velocity_mps
+                said.append(decision.features)
+                senders.append(i)
+            self.guards.nominal(i, stamp_s, velocity_mps)
+            if self.recorder is not None:
+                self._say_decision(drone.name, wire.Velocity(stamp_s, velocity_mps), decision)
+        mind = self._deciders[0].mind
+        if self.ears_clear and isinstance(mind, Mind):
+            mind.minds.hear(self._near[:, senders], said)
+            return
         for features in said:
-            for drone in self.drones.values():
+            for drone in self._each:
                 if features.drone in drone.decider.neighbourhood.near:
                     drone.features.put(now_s, features)
+
+    def _say_decision(self, name: str, nominal: wire.Velocity, decision: Decision | None) -> None:
+        self._say(topics.VELOCITY_NOMINAL, wire.velocity_to_wire, nominal, name)
+        if decision is not None:
+            self._say(topics.FEATURES, wire.features_to_wire, decision.features, name)
+            recorded = decision._replace(step_time_s=0.0)  # the one figure that differs from run to run
+            self._say(topics.POLICY_STATE, partial(wire.decision_to_wire, pose_stamp_s=nominal.stamp_s), recorded, name)
 
     def _say(self, topic: str, to_wire: Callable[[T], wire.Wire], value: T, drone: str | None = None) -> None:
         """Record a message."""

@@ -25,8 +25,6 @@ from lgtc_core.wire import BatteryReading, Pose
 from lgtc_sim.crazyflie import CONTROL_S
 from lgtc_sim.vehicle import VehicleParams, Vehicles
 
-Array = npt.NDArray[np.float64]
-
 _PERIOD = Bounds(0.001, 10.0, "s")
 AIRBORNE_M = 0.03
 """A drone higher than this is off the ground; measuring noise is far below."""
@@ -120,18 +118,14 @@ class World:
         """Whether sensors read poses at this step; a fault may keep single ones from being told."""
         return self.due(self.params.pose_period_s)
 
-    def measured_m(self) -> Array | None:
-        """Measured positions (N, 3), world frame [m], if they are due at this step; else None."""
-        if not self.due(self.params.pose_period_s):
-            return None
-        return self.vehicles.position_m + self._random.normal(0.0, self.params.pose_sd_m, (len(self.team.drones), 3))
-
     def poses(self) -> dict[str, Pose]:
         """Measured poses, if they are due at this step; else none."""
-        measured_m = self.measured_m()
-        if measured_m is None:
+        if not self.poses_due:
             return {}
-        return {name: Pose(self.now_s, at_m) for name, at_m in zip(self.team.names, measured_m, strict=True)}
+        noise_m = self._random.normal(0.0, self.params.pose_sd_m, (len(self.team.drones), 3))
+        measured_m = self.vehicles.position_m + noise_m
+        poses = {name: Pose(self.now_s, at_m) for name, at_m in zip(self.team.names, measured_m, strict=True)}
+        return self._sensors.measured(self.faults, poses) if self.faults else poses
 
     def batteries(self) -> dict[str, BatteryReading]:
         """Battery readings, if they are due at this step; else none."""

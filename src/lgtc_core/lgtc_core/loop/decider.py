@@ -152,20 +152,19 @@ def tick_all(deciders: Sequence[Decider], now_s: float) -> list[Decision | None]
     Raises:
         ContractError, InputError: see `Minds.decide`.
     """
-    together: dict[tuple[int, int], list[int]] = {}
-    inputs = [decider._inputs(now_s) for decider in deciders]
-    for at, given in enumerate(inputs):
-        if given is not None:
-            together.setdefault((id(deciders[at].mind.minds), id(given.demand)), []).append(at)
+    together: dict[tuple[int, int], list[tuple[int, Mind, _Inputs]]] = {}
     decisions: list[Decision | None] = [None] * len(deciders)
+    for at, decider in enumerate(deciders):
+        mind, given = decider.mind, decider._inputs(now_s)
+        if given is not None and isinstance(mind, Mind):
+            together.setdefault((id(mind.minds), id(given.demand)), []).append((at, mind, given))
+        elif given is not None:
+            decisions[at] = mind.decide(now_s, *given)
     for group in together.values():
-        givens = [given for at in group if (given := inputs[at]) is not None]
-        positions_m, supplies = (
-            np.array([given.position_m for given in givens]),
-            np.array([given.supply for given in givens]),
-        )
-        minds, indices = deciders[group[0]].mind.minds, [deciders[at].mind.index for at in group]
-        made = minds.decide(indices, now_s, positions_m, supplies, givens[0].demand)
-        for at, decision in zip(group, made, strict=True):
+        places, members, givens = zip(*group, strict=True)
+        positions_m, supplies = (np.array(rows) for rows in list(zip(*givens, strict=True))[:2])
+        indices = [mind.index for mind in members]
+        made = members[0].minds.decide(indices, now_s, positions_m, supplies, givens[0].demand)
+        for at, decision in zip(places, made, strict=True):
             decisions[at] = decision
     return decisions

@@ -11,7 +11,7 @@ import pytest
 from lgtc_core.demand.view import ConsumerView, DemandView
 from lgtc_core.errors import ContractError, InputError
 from lgtc_core.mind import observation as layout
-from lgtc_core.mind.policy import Features, Heard, Mind, PolicyModel
+from lgtc_core.mind.policy import Features, Heard, Mind, Minds, PolicyModel
 from lgtc_core.world.arena import Arena
 
 TICK_S = 0.05
@@ -173,3 +173,55 @@ def test_a_missing_or_edited_card_is_refused(greedy_model: Path, tmp_path: Path)
     (tmp_path / "card.json").write_text(json.dumps(card))
     with pytest.raises(ContractError, match="contract"):
         PolicyModel(tmp_path)
+
+
+def test_minds_that_share_a_memory_hear_and_decide_as_each_alone(model: PolicyModel, arena: Arena) -> None:
+    """Messages lost and late, a stamp from the future, strangers, a reset: to rounding, with the same counts."""
+    rng = np.random.default_rng(3)
+    names = [f"cf{i}" for i in range(1, 6)]
+    together = Minds(model, arena, dict.fromkeys(names[:4], 0.8), names[:3])
+    alone = [Mind(model, arena, name, 0.8) for name in names[:4]]
+    p = HERE + rng.uniform(-1.5, 1.5, size=(5, 2))
+    wishes = demand(place("east", 0, 3.0, -2.0), place("west", 2, -1.0, -2.0))
+    heard_ever = 0
+    for tick in range(40):
+        now_s = tick * TICK_S
+        deciding = [i for i in range(4) if rng.random() < 0.9]
+        if deciding:
+            made = together.decide(deciding, now_s, p[deciding], np.full((len(deciding), 1), 0.4), wishes)
+            for i, ours in zip(deciding, made, strict=True):
+                own = alone[i].decide(now_s, p[i], np.array([0.4]), wishes)
+                np.testing.assert_allclose(ours.velocity_mps, own.velocity_mps, atol=1e-6)
+                np.testing.assert_allclose(ours.features.data, own.features.data, atol=1e-6)
+                np.testing.assert_allclose(ours.assignment, own.assignment, atol=1e-6)
+                np.testing.assert_equal(ours.oldest_message_age_s, own.oldest_message_age_s)
+                assert (ours.neighbours_heard, ours.chosen, ours.consumers) == (
+                    own.neighbours_heard, own.chosen, own.consumers,
+                )  # fmt: skip
+                assert ours.features.sequence == own.features.sequence
+                heard_ever = max(heard_ever, own.neighbours_heard)
+        late_s = now_s - rng.integers(0, 3) * TICK_S + (tick == 20)
+        said = [
+            message(
+                alone[0], late_s, sequence=tick, drone=name, position_m=p[j], data=rng.random(model.card.message_width)
+            )
+            for j, name in enumerate(names)
+        ]
+        heard = rng.random((4, 5)) < 0.7
+        together.hear(heard, said)
+        for i, j in zip(*np.nonzero(heard), strict=True):
+            alone[i].hear(said[j])
+        if tick == 30:
+            together.reset(1)
+            alone[1].reset()
+        p = p + rng.uniform(-0.05, 0.05, size=p.shape)
+    assert heard_ever == 5
+
+
+def test_a_bad_message_among_many_refuses_them_all_and_changes_nothing(model: PolicyModel, arena: Arena) -> None:
+    minds = Minds(model, arena, {"cf1": 0.8})
+    good = message(Mind(model, arena, "cf1", 0.8), 0.0)
+    bad = good._replace(drone="cf3", data=np.full(model.card.message_width, np.nan, np.float32))
+    with pytest.raises(InputError, match="features of cf3"):
+        minds.hear(np.ones((1, 2), np.bool_), [good, bad])
+    assert minds.decide([0], TICK_S, HERE[None], SUPPLY[None], demand())[0].neighbours_heard == 0
