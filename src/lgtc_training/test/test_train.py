@@ -236,7 +236,7 @@ def test_the_bar_tells_return_agreement_ratio_and_time_left(tmp_path: Path) -> N
     trainer = Trainer(dataclasses.replace(SMALL, minutes=1.0), tmp_path)
     assert progress(4.0, 0.5, "", trainer.seconds_left()) == "return 4.00 agree 0.50 left 1:00"
     trainer.steps, trainer.seconds = 24, 5.0
-    assert trainer.seconds_left() == pytest.approx(5 * 5.0)
+    assert trainer.seconds_left() == pytest.approx(3 * 5.0)
     trainer.seconds = 50.0
     assert trainer.seconds_left() == pytest.approx(10.0)
     assert progress(4.0, 0.5, " ratio 0.900", 61.0) == "return 4.00 agree 0.50 ratio 0.900 left 1:01"
