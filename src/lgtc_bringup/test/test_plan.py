@@ -136,7 +136,9 @@ def test_without_a_record_there_is_no_recorder(team_of):
     assert "/recorder" not in planned.nodes
 
 
-def test_what_goes_on_where_it_was_is_started_again_a_lost_simulator_stops_all_and_only_what_all_need_lands_the_team(team_of):
+def test_what_goes_on_where_it_was_is_started_again_a_lost_simulator_stops_all_and_only_what_all_need_lands_the_team(
+    team_of,
+):
     by_name = {process.name: process.on_failure for process in plan_of(team_of(1)).processes}
     assert by_name.pop("simulator") is OnFailure.STOP
     assert by_name.pop("recorder") is OnFailure.TELL

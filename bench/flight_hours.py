@@ -1,0 +1,177 @@
+"""Fly random cases by the hour, offline and without recording; keep every seed; write down what it takes to fly a
+violation again.
+
+    ./setup/run python bench/flight_hours.py --hours 1                      # goes on after the seeds already flown
+    ./setup/run python bench/flight_hours.py --hours 1 --hard               # the same under 30 % loss and 200 ms delay
+    ./setup/run python bench/flight_hours.py --hours 1 --vehicle second_order --processes 2
+    ./setup/run python bench/flight_hours.py --summary
+    ./setup/run python bench/flight_hours.py --replay 17                    # exactly that flight, told in detail
+
+Results lie in one file, a line per flight (seed, hours, closest pair, violations, vehicle, faults); a flight that is
+cut short leaves none and is flown again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import yaml
+
+from lgtc_core.fleet.fault import Fault, FaultKind
+from lgtc_core.fleet.scenario import VehicleModel
+from lgtc_sim.flight_hours import CONTACT_RADIUS_M, Case, Verdict, draw, judge
+from lgtc_sim.offline import fly
+
+HARD = (Fault(kind=FaultKind.LOSS, amount=0.3), Fault(kind=FaultKind.DELAY, amount=0.2))
+"""The harder run: so much loss and delay between all drones, all the time."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns 1 when a violation was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=float, default=1.0, help="flight time to add, of the whole team (%(default)s)")
+    parser.add_argument("--wall", type=float, default=float("inf"), metavar="S", help="stop after so long [s]")
+    parser.add_argument("--drones", type=int, default=16)
+    parser.add_argument("--duration", type=float, default=120.0, metavar="S", help="of one flight (%(default)s)")
+    parser.add_argument("--vehicle", choices=[model.value for model in VehicleModel], default="kinematic")
+    parser.add_argument("--hard", action="store_true", help="30 %% loss and 200 ms delay between all drones")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--model", type=Path, default=Path("models/lgtc"))
+    parser.add_argument("--results", type=Path, default=Path("runs/flight_hours"), metavar="DIR")
+    parser.add_argument("--summary", action="store_true", help="only tell what has been flown")
+    parser.add_argument("--replay", type=int, metavar="SEED", help="fly one seed again and tell")
+    arguments = parser.parse_args(argv)
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    if arguments.replay is not None:
+        case, verdict = flown(arguments, arguments.replay)
+        write_case(arguments, arguments.replay, case)
+        print(json.dumps(row(arguments, arguments.replay, case, verdict, 0.0), indent=2))
+        return 0
+    if not arguments.summary:
+        run(arguments)
+    return summary(arguments.results)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fly until the hours are reached."""
+    left_s, begun_s = arguments.hours * 3600.0, time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
+        for line in pool.imap_unordered(one, jobs(arguments)):
+            with results_file(arguments).open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            if line["violations"] or line["contact"]:
+                print(f"seed {line['seed']}: {line['violations']}", flush=True)
+            left_s -= line["flown_s"]
+            if left_s <= 0.0 or time.monotonic() - begun_s > arguments.wall:
+                pool.terminate()
+                return
+
+
+def jobs(arguments: argparse.Namespace) -> Iterator[tuple[argparse.Namespace, int]]:
+    """Seeds not flown yet."""
+    path = results_file(arguments)
+    done = {json.loads(line)["seed"] for line in path.read_text().splitlines()} if path.exists() else set()
+    seed = arguments.first_seed
+    while True:
+        if seed not in done:
+            yield arguments, seed
+        seed += 1
+
+
+def results_file(arguments: argparse.Namespace) -> Path:
+    """One per vehicle model and kind of run."""
+    hard = "-hard" if arguments.hard else ""
+    return Path(arguments.results) / f"{arguments.vehicle}{hard}.jsonl"
+
+
+def one(job: tuple[argparse.Namespace, int]) -> dict[str, Any]:
+    """Fly one seed."""
+    arguments, seed = job
+    begun_s = time.monotonic()
+    case, verdict = flown(arguments, seed)
+    line = row(arguments, seed, case, verdict, time.monotonic() - begun_s)
+    if line["violations"] or line["contact"]:
+        line["files"] = str(write_case(arguments, seed, case))
+    return line
+
+
+def flown(arguments: argparse.Namespace, seed: int) -> tuple[Case, Verdict]:
+    """A case and what became of it."""
+    case = draw(
+        seed,
+        drones=arguments.drones,
+        duration_s=arguments.duration,
+        model=VehicleModel(arguments.vehicle),
+        always=HARD if arguments.hard else (),
+    )
+    team = case.team()
+    return case, judge(fly(team, arguments.model), team)
+
+
+def row(arguments: argparse.Namespace, seed: int, case: Case, verdict: Verdict, wall_s: float) -> dict[str, Any]:
+    """What is kept of one flight."""
+    return {
+        "seed": seed,
+        "vehicle": arguments.vehicle,
+        "drones": arguments.drones,
+        "flown_s": round(verdict.flown_s, 2),
+        "covered": case.covered,
+        "faults": sorted({fault["kind"] for fault in case.scenario["faults"]}),
+        "closest": round(verdict.closest, 4),
+        "closest_m": round(verdict.contact_m, 4),
+        "violations": [list(one) for one in verdict.violations] if case.covered else [],
+        "contact": verdict.contact_m < 2.0 * CONTACT_RADIUS_M,
+        "wall_s": round(wall_s, 2),
+    }
+
+
+def write_case(arguments: argparse.Namespace, seed: int, case: Case) -> Path:
+    """Fleet and scenario file of one case, as `lgtc sim --offline --fleet F --scenario S` flies them."""
+    folder = Path(arguments.results) / f"{results_file(arguments).stem}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "fleet.yaml").write_text(yaml.safe_dump(case.fleet, sort_keys=False))
+    (folder / "scenario.yaml").write_text(yaml.safe_dump(case.scenario, sort_keys=False))
+    return folder
+
+
+def summary(results: Path) -> int:
+    """Tell what all flights came to; 1 when there was a violation."""
+    print(
+        "| vehicle, run | flights | hours of the team | drone hours | closest / D | violations | contact, covered |",
+        end="",
+    )
+    print(" contact, not covered | x real time |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    bad = 0
+    for path in sorted(results.glob("*.jsonl")):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        inside = [line for line in lines if line["covered"]]
+        violated = [line["seed"] for line in inside if line["violations"]]
+        touched = [line["seed"] for line in inside if line["contact"]]
+        outside = [line for line in lines if not line["covered"]]
+        flown_s = sum(line["flown_s"] for line in lines)
+        closest = min((line["closest"] for line in inside), default=float("inf"))
+        drone_h = sum(line["flown_s"] * line["drones"] for line in lines) / 3600
+        speed = flown_s / max(1e-9, sum(line["wall_s"] for line in lines))
+        print(
+            f"| {path.stem} | {len(lines)} | {flown_s / 3600:.2f} | {drone_h:.0f} | {closest:.3f} |"
+            f" {len(violated)} of {len(inside)} | {len(touched)} | {sum(line['contact'] for line in outside)} of"
+            f" {len(outside)} | {speed:.1f} |"
+        )
+        if violated:
+            print(f"seeds of violations: {violated}")
+        bad += len(violated)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
