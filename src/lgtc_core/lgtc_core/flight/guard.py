@@ -75,6 +75,9 @@ class GuardParams:
     height_gain_per_s: Annotated[
         float, Bounds(0.0, 5.0, "1/s"), "How fast the flight height is returned to; 0: the nominal command decides"
     ] = 1.5
+    keep_right_gain: Annotated[
+        float, Bounds(0.0, 2.0), "How strongly a drone that another blocks passes it on the right; 0: it waits"
+    ] = 1.0
     grounded_height_m: Annotated[
         float, Bounds(0.0, 1.0, "m"), "A drone below this height stands on the ground, motors off"
     ] = GROUNDED_HEIGHT_M
@@ -152,7 +155,7 @@ class Guards:
             )
         p = params
         self._figures = Figures(
-            hypotheses, 1.0 / p.rate_hz, p.breach_tolerance_mps, p.observation_time_s, p.height_gain_per_s,
+            hypotheses, 1.0 / p.rate_hz, p.breach_tolerance_mps, p.observation_time_s, p.height_gain_per_s, p.keep_right_gain,
             p.grounded_height_m, p.rise_clearance_m, p.landing_gain_per_s, p.nominal_timeout_s, p.pose_hold_s,
             p.pose_timeout_s, p.neighbour_timeout_s, p.neighbour_forget_s, arena.flight_height_m, arena.height_min_m,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from lgtc_core.flight import guarantee
 from lgtc_core.flight.barrier import Constraints, write_pair, write_walls
 from lgtc_core.flight.guarantee import ALONE, SHARED, Hypotheses
 from lgtc_core.flight.phases import SafetyMode
-from lgtc_core.flight.safety_filter import filter_one, shorten_in_place
+from lgtc_core.flight.safety_filter import fence, filter_one, shorten_in_place
 
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -28,6 +28,17 @@ FUTURE_TOLERANCE_S = 0.25
 """How far clocks may differ before a stamp counts as wrong [s]; a simulator that catches up is .2 s ahead at most."""
 WALL = -1
 """In `Answers.nearest`: no drone but a wall is nearest."""
+
+_MEANT_MPS = 0.1
+"""A nominal velocity slower than this does not mean to get anywhere."""
+_AHEAD = 0.5
+"""Cosine to the nominal velocity above which another drone is ahead."""
+_MOST_TURN = math.radians(120.0)
+"""A blocked drone turns no farther to the right than this."""
+_GETTING_ON = 0.4
+"""Who makes less than this share of the nominal velocity does not get on."""
+_PATIENCE_S = 0.5
+"""Not getting on for so long is being blocked."""
 
 NOMINAL_KEPT, NOMINAL_NEVER, NOMINAL_OLD = range(3)
 """What became of the nominal velocity (`Answers.lost`)."""
@@ -44,6 +55,7 @@ class Figures(NamedTuple):
     breach_tolerance_mps: float
     observation_time_s: float
     height_gain_per_s: float
+    keep_right_gain: float
     grounded_height_m: float
     rise_clearance_m: float
     landing_gain_per_s: float
@@ -72,6 +84,7 @@ class Memory(NamedTuple):
     spot_m: Array  # (N, 2)
     last_s: Array  # (N,) of the last command
     last_mps: Array  # (N, 3)
+    blocked_s: Array  # (N,) how long others have kept it from getting on
     heard_s: Array  # (N, K)
     heard_m: Array  # (N, K, 3)
     heard_mps: Array  # (N, K, 3) velocities as observed
@@ -106,7 +119,7 @@ def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Mem
         np.full(n, *never), np.zeros((n, 3)),
         np.full(n, *never), np.zeros((n, 3)),
         np.zeros(n, np.bool_), np.zeros((n, 2)),
-        np.full(n, *never), np.zeros((n, 3)),
+        np.full(n, *never), np.zeros((n, 3)), np.zeros(n),
         np.full((n, k), *never), np.zeros((n, k, 3)), np.zeros((n, k, 3)),
         np.zeros((n, k)), np.ones((n, k)), np.zeros((n, k)),
     )  # fmt: skip
@@ -177,14 +190,16 @@ def command(memory: Memory, figures: Figures, guards: Ints, now_s: float, answer
         if age_s > figures.pose_hold_s:
             _without_pose(answers, i, age_s > figures.pose_timeout_s)
         else:
-            answers.lost[i] = _wanted(memory, figures, i, now_s, velocity_mps)
             count = _count(memory, figures, i, now_s, counted, answers)
             _constrain(memory, figures, i, now_s, counted, count, rows)
+            answers.lost[i] = _wanted(memory, figures, i, now_s, rows, count, velocity_mps)
             _nearest(rows, counted, count, i, answers)
             wx, wy, wz = velocity_mps[0], velocity_mps[1], velocity_mps[2]
             used = count + 8
             own = Constraints(rows.A[:used], rows.b[:used], rows.floor[:used], rows.h[:used])
             mode, answers.given_up_mps[i] = filter_one(velocity_mps, own, memory.speed_mps[i])
+            if fence(velocity_mps, rows.floor, count):
+                mode = _RELAXED
             wx, wy, wz = velocity_mps[0] - wx, velocity_mps[1] - wy, velocity_mps[2] - wz
             answers.correction_mps[i] = math.sqrt(wx * wx + wy * wy + wz * wz)
             answers.mode[i] = _NOMINAL_LOST if answers.lost[i] != NOMINAL_KEPT and mode != _RELAXED else mode
@@ -219,8 +234,12 @@ def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
 
 
 @compiled
-def _wanted(memory: Memory, figures: Figures, i: int, now_s: float, wanted_mps: Array) -> int:
-    """Nominal velocity after hold, height hold and limits, into `wanted_mps` (3,); what became of the nominal one."""
+def _wanted(
+    memory: Memory, figures: Figures, i: int, now_s: float, rows: Constraints, count: int, wanted_mps: Array
+) -> int:
+    """Nominal velocity after hold, height hold, right-hand rule and limits, into `wanted_mps` (3,); what became of the
+    nominal one.
+    """
     own_m, last_mps, lost = memory.pose_m[i], memory.last_mps[i], NOMINAL_KEPT
     wanted_mps[0], wanted_mps[1], wanted_mps[2] = 0.0, 0.0, 0.0
     if memory.landing[i]:
@@ -240,12 +259,49 @@ def _wanted(memory: Memory, figures: Figures, i: int, now_s: float, wanted_mps: 
     dt_s = figures.period_s
     if memory.last_s[i] != NEVER_S:
         dt_s = min(max(now_s - memory.last_s[i], 0.0), 2.0 * figures.period_s)
+    if memory.landing[i] or lost != NOMINAL_KEPT:
+        memory.blocked_s[i] = 0.0
+    else:
+        _keep_right(memory, figures, i, dt_s, rows, count, wanted_mps)
     for c in range(3):
         wanted_mps[c] -= last_mps[c]
     shorten_in_place(wanted_mps, memory.acceleration_mps2[i] * dt_s)
     for c in range(3):
         wanted_mps[c] += last_mps[c]
     return lost
+
+
+@compiled
+def _keep_right(
+    memory: Memory, figures: Figures, i: int, dt_s: float, rows: Constraints, count: int, wanted_mps: Array
+) -> None:
+    """Whom another drone has kept from getting on for a while turns right, the more the longer, and so passes it.
+
+    The barrier lets two drones that want to pass through each other stand face to face for ever. With the rule both
+    turn to their own right, which for both is the same way round; beyond 90 degrees they also back off, which makes
+    room where others stand on the right as well. It changes what is asked of the filter, never what the filter allows:
+
+        v_nom turned clockwise by    gain 90 deg (t_blocked - patience) / patience,    at most 120 deg
+    """
+    wx, wy = wanted_mps[0], wanted_mps[1]
+    speed_mps = math.hypot(wx, wy)
+    ahead = False
+    if speed_mps >= _MEANT_MPS:
+        for row in range(count):
+            ax, ay = rows.A[row, 0], rows.A[row, 1]
+            flat = math.hypot(ax, ay)
+            closing_mps = -(ax * wx + ay * wy)
+            # above, below, beside and behind block nobody, nor does who may be approached as fast as is asked
+            ahead |= flat > 0.5 and closing_mps > _AHEAD * flat * speed_mps and closing_mps > -rows.b[row]
+    made_mps = (memory.last_mps[i, 0] * wx + memory.last_mps[i, 1] * wy) / max(speed_mps, _MEANT_MPS)
+    blocked = ahead and made_mps < _GETTING_ON * speed_mps
+    most_s = (1.0 + _MOST_TURN / (0.5 * math.pi)) * _PATIENCE_S
+    memory.blocked_s[i] = min(max(memory.blocked_s[i] + (dt_s if blocked else -dt_s), 0.0), most_s)
+    late_s = memory.blocked_s[i] - _PATIENCE_S
+    if ahead and late_s > 0.0:
+        turn = figures.keep_right_gain * 0.5 * math.pi * late_s / _PATIENCE_S
+        cos, sin = math.cos(turn), math.sin(turn)
+        wanted_mps[0], wanted_mps[1] = cos * wx + sin * wy, cos * wy - sin * wx
 
 
 @compiled

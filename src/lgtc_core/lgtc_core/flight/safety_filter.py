@@ -14,6 +14,9 @@ Both are the projection of a point on a polyhedron (the second with t scaled by 
 certifies them to 1e-9. An answer without certificate is not flown: the hard problem then counts as one without
 solution, and if the relaxed one has none either, the answer is to brake.
 
+Last, outside of both problems, the geofence: a component of v that a wall's floor forbids is cut off, and what is not a
+number becomes zero, whatever a solver answered (`fence`). What a solver certified passes unchanged.
+
 The bound on |v| is met by cuts. Wherever v = 0 is allowed and |v_nom| <= v_max, the projection cannot be longer than
 v_nom (projections do not expand distances, and 0 is its own projection): no cut is ever needed in the safe set.
 """
@@ -174,6 +177,30 @@ def filter_one(velocity_mps: Array, constraints: Constraints, speed_max_mps: flo
         velocity_mps[c] = solution[c] if found else 0.0
     shorten_in_place(velocity_mps, speed_max_mps)
     return _RELAXED, _given_up_mps(velocity_mps, A, b)
+
+
+@compiled
+def fence(velocity_mps: Array, floor_mps: Array, row: int) -> bool:
+    """Clamp a velocity (n,) into the box that the 2 n wall rows from `row` on leave (barrier.write_walls), in place.
+
+    Args:
+        velocity_mps: (n,) whatever was answered; what is not finite stands still.
+        floor_mps: (k,) floors of all rows [m/s]: of a lower wall the least component, of an upper one its negative.
+        row: the first wall row.
+
+    Returns:
+        Whether anything was cut off beyond the solver's tolerance.
+    """
+    n, cut = velocity_mps.shape[0], False
+    for c in range(n):
+        asked = velocity_mps[c]
+        if not math.isfinite(asked):
+            asked = velocity_mps[c] = 0.0
+            cut = True
+        least, most = floor_mps[row + c], -floor_mps[row + n + c]
+        velocity_mps[c] = min(max(asked, least), most)
+        cut |= abs(velocity_mps[c] - asked) > TOLERANCE
+    return cut
 
 
 @compiled

@@ -9,11 +9,15 @@ from itertools import combinations, pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.fleet.fleet import DroneType
+from lgtc_core.flight.barrier import walls
 from lgtc_core.flight.guard import Guard, GuardParams, Guards
 from lgtc_core.flight.phases import SafetyMode
+from lgtc_core.flight.safety_filter import SafetyFilter, fence
 from lgtc_core.schema import build
 from lgtc_core.world.arena import Arena
 
@@ -395,3 +399,72 @@ def test_positions_heard_together_are_refused_together_and_change_nothing(bad: f
     assert guards.command(0, 0.0).neighbours == 0
     guards.hear(np.array([[False, True, False]]), np.zeros((1, 3)), p)
     assert guards.command(0, 0.0).neighbours == 1
+
+
+def meet(starts_m: Array, goals_m: Array, params: GuardParams, duration_s: float) -> tuple[Array, float]:
+    """Drones that fly straight to their goals as far as their guards let them: final positions and the closest pair."""
+    names = [f"cf{i}" for i in range(len(starts_m))]
+    guards = Guards(dict.fromkeys(names, DRONE), ARENA, params, dict.fromkeys(names, DRONE))
+    p, n, closest_m = np.array(starts_m, float), len(names), np.inf
+    others = ~np.eye(n, dtype=bool)
+    for k in range(round(duration_s * params.rate_hz)):
+        t = k / params.rate_hz
+        guards.poses(np.ones(n, dtype=bool), np.full(n, t), p)
+        guards.hear(others, np.full((n, n), t), np.broadcast_to(p, (n, n, 3)).copy())
+        for i in range(n):
+            guards.nominal(i, t, np.append(2.0 * (goals_m[i] - p[i])[:2], 0.0))
+        p = p + np.array([command.velocity_mps for command in guards.commands(t)]) / params.rate_hz
+        apart_m = np.linalg.norm(p[:, None] - p[None], axis=-1)
+        closest_m = min(closest_m, float(apart_m[others].min()))
+    return p, closest_m
+
+
+RING = [np.array([math.cos(a), math.sin(a), 0.0]) for a in np.linspace(0.0, 2.0 * math.pi, 4, endpoint=False)]
+CROSSINGS = {
+    "two face to face": [(-1.2, 0.0, 1.0), (1.2, 0.0, 1.0)],
+    "one waits where the other must pass": [(-1.2, 0.0, 1.0), (0.0, 0.0, 1.0)],
+    "four through one point": [tuple(1.3 * at + [0.0, 0.0, 1.0]) for at in RING],
+}
+
+
+@pytest.mark.parametrize("case", CROSSINGS)
+def test_drones_that_must_pass_each_other_do_by_the_right_hand_rule_and_without_it_stand_for_ever(case: str) -> None:
+    starts_m = np.array(CROSSINGS[case])
+    goals_m = starts_m * [-1.0, -1.0, 1.0]
+    passed_m, closest_m = meet(starts_m, goals_m, PARAMS, 10.0)
+    assert np.linalg.norm(passed_m - goals_m, axis=1).max() < 0.1
+    assert closest_m >= DRONE.safety_distance_m
+    stood_m, closest_m = meet(starts_m, goals_m, GuardParams(keep_right_gain=0.0), 10.0)
+    assert np.linalg.norm(stood_m - goals_m, axis=1).max() > 0.5
+    assert closest_m >= DRONE.safety_distance_m
+
+
+def test_the_right_hand_rule_leaves_a_crowd_around_one_place_apart_and_at_the_place() -> None:
+    angles = np.linspace(0.0, 2.0 * math.pi, 8, endpoint=False)
+    starts_m = np.stack([1.5 * np.cos(angles), 1.5 * np.sin(angles), np.ones(8)], axis=1)
+    at_m, closest_m = meet(starts_m, np.tile([0.0, 0.0, 1.0], (8, 1)), PARAMS, 8.0)
+    assert closest_m >= DRONE.safety_distance_m
+    assert np.linalg.norm(at_m[:, :2], axis=1).max() < 1.2
+
+
+@settings(deadline=None)
+@given(
+    position_m=st.tuples(st.floats(-2.5, 2.5), st.floats(-2.5, 2.5), st.floats(0.3, 2.0)),
+    answer=st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 3),
+)
+def test_whatever_the_solver_answers_the_fence_keeps_the_drone_inside_and_cuts_nothing_that_is_certified(
+    position_m: tuple[float, float, float], answer: tuple[float, float, float]
+) -> None:
+    lower_m, upper_m = np.array([-2.5, -2.5, ARENA.height_min_m]), np.array([2.5, 2.5, ARENA.height_max_m])
+    at_m, inset_m = np.array(position_m), np.full(3, 0.05)
+    rows = walls(at_m, lower_m + inset_m, upper_m - inset_m, 4.0, np.full(3, 0.4))
+    velocity_mps = np.array(answer)
+    fence(velocity_mps, rows.floor, 0)
+    after_m = at_m + velocity_mps / PARAMS.rate_hz
+    assert np.isfinite(velocity_mps).all()
+    assert (after_m >= np.minimum(lower_m, at_m) - 1e-12).all()
+    assert (after_m <= np.maximum(upper_m, at_m) + 1e-12).all()
+    solved = SafetyFilter(3).solve(np.clip(np.nan_to_num(velocity_mps), -1.0, 1.0), rows, 0.8).velocity_mps
+    fenced = solved.copy()
+    assert not fence(fenced, rows.floor, 0)
+    np.testing.assert_allclose(fenced, solved, atol=2e-9)
