@@ -155,9 +155,10 @@ class Guards:
             )
         p = params
         self._figures = Figures(
-            hypotheses, 1.0 / p.rate_hz, p.breach_tolerance_mps, p.observation_time_s, p.height_gain_per_s, p.keep_right_gain,
-            p.grounded_height_m, p.rise_clearance_m, p.landing_gain_per_s, p.nominal_timeout_s, p.pose_hold_s,
-            p.pose_timeout_s, p.neighbour_timeout_s, p.neighbour_forget_s, arena.flight_height_m, arena.height_min_m,
+            hypotheses, 1.0 / p.rate_hz, p.breach_tolerance_mps, p.observation_time_s, p.height_gain_per_s,
+            p.keep_right_gain, p.grounded_height_m, p.rise_clearance_m, p.landing_gain_per_s, p.nominal_timeout_s,
+            p.pose_hold_s, p.pose_timeout_s, p.neighbour_timeout_s, p.neighbour_forget_s, arena.flight_height_m,
+            arena.height_min_m,
         )  # fmt: skip
         centre_m, reach_m = np.array(arena.centre_m), np.array(arena.half_extent_m)
         lower_m = np.array([*(centre_m - reach_m), arena.height_min_m])

@@ -152,7 +152,7 @@ def test_a_recovered_pose_is_flown_by_again() -> None:
 
 
 def test_a_silent_neighbour_grows_and_then_is_avoided_alone_and_at_last_forgotten() -> None:
-    g = guard()
+    g = guard(GuardParams(keep_right_gain=0.0))
     g.neighbour("cf2", 0.0, [0.7, 0.0, 1.0])
     values, modes, count = {}, {}, {}
     for k in range(0, 1100):
@@ -337,7 +337,7 @@ def test_a_drone_that_is_to_land_on_free_ground_stays_where_it_is() -> None:
 
 
 def test_guards_that_share_a_memory_answer_as_each_alone() -> None:
-    """Poses late and lost, silent policies, a wrong clock, a landing: every command, bit by bit."""
+    """Poses late and lost, silent policies, a wrong clock, a gust, a landing: every command, bit by bit."""
     rng = np.random.default_rng(5)
     names = ["cf1", "cf2", "cf3", "cf4"]
     fleet = {name: DRONE for name in names}
@@ -346,6 +346,8 @@ def test_guards_that_share_a_memory_answer_as_each_alone() -> None:
     p, modes = np.array([[0.0, 0.3, 1.0], [0.5, 0.0, 1.0], [-0.5, 0.1, 1.0], [0.0, -0.6, 1.1]]), set()
     for k in range(400):
         now_s = k / PARAMS.rate_hz
+        if k == 320:
+            p[1] = p[2] + [0.1, 0.0, 0.0]  # a gust: the conditions cannot all hold
         fresh = rng.random(4) < (0.02 if 100 < k < 180 else 0.9)
         stamp_s = np.full(4, now_s) + (rng.random(4) < 0.01)
         heard = (rng.random((4, 4)) < 0.7) & ~np.eye(4, dtype=bool)
