@@ -285,8 +285,8 @@ def standard_worlds(
     )  # fmt: skip
     return dataclasses.replace(
         plain, worlds=worlds, ticks=EVALUATION_TICKS, agents=(agents, agents), consumers=(consumers, consumers),
-        message_loss=(loss, loss), label_starts=LABEL_STARTS, relabel_ticks=0 if once else 1, label_gain=LABEL_GAIN,
-        label_margin=LABEL_MARGIN,
+        message_loss=(loss, loss), label_starts=max(2, LABEL_STARTS * 10 // max(10, agents)),
+        relabel_ticks=0 if once else 1, label_gain=LABEL_GAIN, label_margin=LABEL_MARGIN,
     )  # fmt: skip
 
 
@@ -306,6 +306,11 @@ def stability(
     }
 
 
+def _count(worlds: int, agents: int) -> int:
+    """Worlds of `agents` that cost no more than `worlds` of ten; a few at least."""
+    return max(2 if agents >= 100 else 8, worlds // max(1, agents // 10))
+
+
 def full_table(
     policy: LgtcNetwork, base: WorldConfig, rewards: RewardWeights, seeds: int, worlds: int
 ) -> dict[str, Any]:
@@ -314,11 +319,13 @@ def full_table(
     table: dict[str, Any] = {"seeds": chosen, "worlds_per_seed": worlds}
     for name, agents, consumers, loss in (
         ("N10_M4", 10, 4, 0.0), ("N10_M8", 10, 8, 0.0), ("N20_M4", 20, 4, 0.0), ("N30_M4", 30, 4, 0.0),
-        ("N50_M4", 50, 4, 0.0), ("N50_M10", 50, 10, 0.0), ("N5_M3", 5, 3, 0.0),
-        ("N10_M4_loss20", 10, 4, 0.2), ("N10_M4_loss50", 10, 4, 0.5),
+        ("N30_M10", 30, 10, 0.0), ("N50_M4", 50, 4, 0.0), ("N50_M10", 50, 10, 0.0), ("N5_M3", 5, 3, 0.0),
+        ("N10_M4_loss20", 10, 4, 0.2), ("N10_M4_loss50", 10, 4, 0.5), ("N100_M10", 100, 10, 0.0),
     ):  # fmt: skip
-        count = max(8, worlds // max(1, agents // 10))
-        case = standard_worlds(base, agents, consumers, count, loss)
+        case = standard_worlds(base, agents, consumers, _count(worlds, agents), loss)
+        table[name] = dataclasses.asdict(compare(policy, case, rewards, chosen))
+    for name, agents, consumers in (("N10_M4_once", 10, 4), ("N10_M8_once", 10, 8), ("N50_M4_once", 50, 4)):
+        case = standard_worlds(base, agents, consumers, _count(worlds, agents), once=True)
         table[name] = dataclasses.asdict(compare(policy, case, rewards, chosen))
     case = standard_worlds(base, 10, 4, worlds)
     table["N10_M4_x_zeroed"] = dataclasses.asdict(compare(policy, case, rewards, chosen, zero_liquid=True))

@@ -35,7 +35,7 @@ Additions (all false: the network as printed)
   output is added to the logit of m.
 - relayed_load: a message also says, per consumer, the load that its sender knows of at first hand: the supplies of
   itself and of the neighbours that it hears, by announced choice. The hearer takes L_m as the largest of these and of
-  its own sum. So agents two hops away count, and nobody counts twice.
+  its own sum. So agents two hops away count, and nobody counts twice. Beside it, how far the farthest of them still is.
 - competition: with L_m of everybody known, the own choice included, what a move to m changes in eq. (2), and what a
   swap with a neighbour j that has chosen m does,
       move_im = join_im + leave_i,    swap_ij = 2 |q|^2 - 2 q (gap_m - gap_a) + l_im - l_ia + l_ja - l_jm,
@@ -64,7 +64,7 @@ _FAR = -1e4
 """Logit of a consumer that is not there."""
 _EDGE_FEATURES = 20
 _PAIR_FEATURES = 5
-_COMPARED = 14
+_COMPARED = 16
 """Numbers per consumer that compare the own change of eq. (2) with that of the neighbours."""
 RELAY_SLOTS = 16
 """Consumers whose load is relayed; it is not for those in later slots."""
@@ -112,7 +112,7 @@ class LgtcNetwork(nn.Module):
         self.config = config
         r, g, f = config.kinds, config.features, config.liquid_width
         self.outputs = outputs
-        self.message_width = f + g + r + 1 + (RELAY_SLOTS * r if config.relayed_load else 0)
+        self.message_width = f + g + r + 1 + (RELAY_SLOTS * (r + 1) if config.relayed_load else 0)
         self.state_width = f + 1 + (RELAY_SLOTS if config.impatience > 0 else 0)
         per_kind = 4 + (r if config.kind_one_hot else 0)
         self.phi_1 = self._mlp(per_kind, (g,), g)
@@ -231,7 +231,7 @@ class LgtcNetwork(nn.Module):
         if config.distance_bias:
             logits = logits * (2.0 / math.sqrt(g)) - self.distance_weight * distance
         number = torch.arange(1, d.shape[-2] + 1, device=d.device, dtype=d.dtype)
-        told = self._told(neighbours, heard, number)
+        told = self._told(neighbours, heard, number, p, d, seen)
         edge = None
         if config.edge_scorer:
             edge, comparison = self._edges(
@@ -282,7 +282,9 @@ class LgtcNetwork(nn.Module):
         said = [x, psi, supply]
         if config.relayed_load:
             known = told.load + choice.detach().unsqueeze(-1) * supply.unsqueeze(-2)
-            said.append((self._slots(number).transpose(-1, -2) @ known).flatten(-2))
+            gone = choice.detach() * distance
+            farthest = torch.maximum(gone, (told.choice * told.distance).amax(-2)).unsqueeze(-1)
+            said.append((self._slots(number).transpose(-1, -2) @ torch.cat((known, farthest), -1)).flatten(-2))
         message = torch.cat((*said, chosen), -1)
         return Output(head, message, torch.cat((x, *waited, chosen), -1), logits, xi, choice)
 
@@ -300,7 +302,9 @@ class LgtcNetwork(nn.Module):
         slots = torch.arange(1, RELAY_SLOTS + 1, device=number.device, dtype=number.dtype)
         return (number.unsqueeze(-1) == slots).to(number.dtype)
 
-    def _told(self, neighbours: Tensor, heard: Tensor, number: Tensor) -> _Told:
+    def _told(
+        self, neighbours: Tensor, heard: Tensor, number: Tensor, p: Tensor, d: Tensor, seen: Tensor
+    ) -> _Told:  # fmt: skip
         """What the neighbours have said of themselves and, relayed, of others."""
         config = self.config
         r, base = config.kinds, config.features + config.liquid_width
@@ -308,12 +312,17 @@ class LgtcNetwork(nn.Module):
         choice = (neighbours[..., -1:] == number).to(number.dtype) * heard.unsqueeze(-1)
         if not config.announced_choice:
             choice = torch.zeros_like(choice)
+        p_j = p.unsqueeze(-2) + seen[..., :2]
+        distance = _length(d.unsqueeze(-3) - p_j.unsqueeze(-2)).squeeze(-1)
         load = choice.transpose(-1, -2) @ supply
+        farthest = (choice * distance).amax(-2)
         relayed = load
         if config.relayed_load:
-            table = (neighbours[..., base + r : -1] * heard.unsqueeze(-1)).amax(-2).unflatten(-1, (RELAY_SLOTS, r))
-            relayed = torch.maximum(load, self._slots(number) @ table)
-        return _Told(supply, choice, load, relayed)
+            table = (neighbours[..., base + r : -1] * heard.unsqueeze(-1)).amax(-2).unflatten(-1, (RELAY_SLOTS, r + 1))
+            table = self._slots(number) @ table
+            relayed = torch.maximum(load, table[..., :r])
+            farthest = torch.maximum(farthest, table[..., r])
+        return _Told(supply, choice, distance, load, relayed, farthest)
 
     def _edges(
         self,
@@ -367,8 +376,7 @@ class LgtcNetwork(nn.Module):
         if not config.competition:
             return edge, None
 
-        p_j = p.unsqueeze(-2) + seen[..., :2]
-        distance_j = _length(d.unsqueeze(-3) - p_j.unsqueeze(-2)).squeeze(-1)  # (..., K, M)
+        distance_j = told.distance
         total_j = supply_j.sum(-1, keepdim=True)
         square_j = supply_j.square().sum(-1, keepdim=True)
         weight_j = supply_j @ gap.transpose(-1, -2)  # (..., K, M) s_j . gap_m
@@ -411,7 +419,10 @@ class LgtcNetwork(nn.Module):
 
         gains = torch.stack((change - lowest, best, best - lowest.amin(-1, keepdim=True), then), -1)
         sharp = [torch.tanh(sharpness * gains) for sharpness in _SHARPNESS]
-        plain = torch.cat((torch.stack((change, swap), -1), gains), -1).clamp(-_DEAR, _DEAR)
+        nearer = torch.relu(told.farthest - distance)
+        plain = torch.cat((torch.stack((change, swap, told.farthest + zero, nearer), -1), gains), -1).clamp(
+            -_DEAR, _DEAR
+        )
         return edge, torch.cat((compared, plain, *sharp), -1)
 
 
@@ -420,8 +431,10 @@ class _Told(NamedTuple):
 
     supply: Tensor  # (..., K, r)
     choice: Tensor  # (..., K, M) one-hot
+    distance: Tensor  # (..., K, M) from where they sent to the consumers
     load: Tensor  # (..., M, r) of the neighbours heard, by choice
     relayed: Tensor  # (..., M, r) largest that anybody, the agent left out, knows of at first hand; `load` at least
+    farthest: Tensor  # (..., M) how far from m the farthest agent is that has chosen it, relayed likewise; 0: nobody
 
 
 class _DeployedPolicy(nn.Module):

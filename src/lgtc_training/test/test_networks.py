@@ -230,15 +230,18 @@ def test_a_load_that_only_a_neighbour_hears_of_counts_as_much_as_one_heard_and_n
     supply = torch.tensor([[0.5, 0.25], [1.0, 0.0], [0.0, 2.0]])
     choice = torch.tensor([1.0, 1.0, 3.0])  # as announced: index + 1
 
-    def message(agent: int, known: Tensor) -> Tensor:
-        table = torch.zeros(RELAY_SLOTS, r)
-        table[:consumers] = known
-        start = torch.zeros(network.message_width - r - RELAY_SLOTS * r - 1)
+    def message(agent: int, known: Tensor, farthest: Tensor) -> Tensor:
+        table = torch.zeros(RELAY_SLOTS, r + 1)
+        table[:consumers] = torch.cat((known, farthest[:, None]), 1)
+        start = torch.zeros(network.message_width - r - table.numel() - 1)
         return torch.cat((start, supply[agent], table.flatten(), choice[agent : agent + 1]))
 
     known = torch.zeros(consumers, r)
     known[0], known[2] = supply[0] + supply[1], supply[2]
-    told = network._told(message(1, known)[None, None], torch.ones(1, 1), number)
+    p, d, seen = torch.zeros(1, 2), torch.zeros(1, consumers, 2), torch.tensor([[[0.0, 0.5, 1.0]]])
+    farthest = torch.tensor([0.9, 0.0, 0.4])
+    told = network._told(message(1, known, farthest)[None, None], torch.ones(1, 1), number, p, d, seen)
+    assert torch.equal(told.farthest[0], farthest)
     assert torch.equal(told.load[0], torch.stack((supply[1], torch.zeros(r), torch.zeros(r))))
     own = torch.zeros(consumers, r)
     own[0] = supply[0]
