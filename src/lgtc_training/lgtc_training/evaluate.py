@@ -31,7 +31,7 @@ from torch import Tensor
 from lgtc_core.errors import ConfigError
 from lgtc_core.world import rules
 from lgtc_core.world.expert import greedy_target
-from lgtc_core.world.rules import RewardWeights
+from lgtc_core.world.rules import RewardTerms, RewardWeights
 from lgtc_training.configuration import WorldConfig
 from lgtc_training.env import World
 from lgtc_training.networks import LgtcNetwork, mean_action
@@ -110,6 +110,8 @@ class Score:
     """Mean speed in the second half, share of v_max: how calm it is once the work is done."""
     cost: float
     """Cost of eq. (2) of the last choices / least cost found in that state, median over worlds."""
+    terms: RewardTerms
+    """The return by term of eq. (3), floats."""
 
 
 def score(
@@ -122,7 +124,7 @@ def score(
 ) -> Score:
     """Fly one episode in the worlds that `seed` gives."""
     world = World(config, rewards, seed, widths, device)
-    total, work = torch.zeros_like(world.p[..., 0]), torch.zeros_like(world.p[..., 0])
+    sums = RewardTerms(*[0.0] * len(RewardTerms._fields))
     lived = world.alive.clone()
     close, switched, speed, counted = 0.0, 0.0, 0.0, 0.0
     before: Tensor | None = None
@@ -132,8 +134,7 @@ def score(
         if tick == config.ticks - 1:
             cost = world.cost_ratio(world.target if choice is None else choice)
         terms = world.step(action, messages, choice)
-        total += terms.total()
-        work += terms.total() - terms.d
+        sums = RewardTerms(*(total + float(term.sum()) for total, term in zip(sums, terms, strict=True)))
         gap = torch.cdist(world.p, world.p) + 10.0 * torch.eye(world.p.shape[1], device=world.device)
         gap = torch.where(world.alive[:, None] & world.alive[:, :, None], gap, 10.0)
         close += float((gap < 0.5 * rewards.collision_distance).sum()) / float(lived.sum()) / config.ticks
@@ -143,14 +144,16 @@ def score(
             before = choice
             speed += float((world.velocity.norm(dim=-1) / world.speed[..., 0] * world.alive).sum())
             counted += float(world.alive.sum())
+    mean_terms = RewardTerms(*(total / float(lived.sum()) for total in sums))
     return Score(
-        float(total.sum() / lived.sum()),
-        float(work.sum() / lived.sum()),
+        mean_terms.total(),
+        mean_terms.total() - mean_terms.d,
         float(world.satisfaction().mean()),
         close,
         100 * switched / counted,
         speed / counted,
         float(cost.median()),
+        mean_terms,
     )
 
 
@@ -171,6 +174,8 @@ class Comparison:
     speed: float
     cost: float
     expert_cost: float
+    lost: dict[str, float]
+    """Share of the expert's return that is missing, by term of eq. (3); negative: the learner has more of it."""
 
 
 def compare(
@@ -197,6 +202,10 @@ def compare(
         mean(ours.switches for ours, _, _ in rows),
         mean(ours.speed for ours, _, _ in rows), mean(ours.cost for ours, _, _ in rows),
         mean(best.cost for _, best, _ in rows),
+        {
+            name: mean((getattr(b.terms, name) - getattr(o.terms, name)) / b.team_return for o, b, _ in rows)
+            for name in RewardTerms._fields
+        },
     )  # fmt: skip
 
 
