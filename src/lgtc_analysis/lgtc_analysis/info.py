@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from lgtc_core import schema, topics
 from lgtc_core.errors import ConfigError, ContractError
-from lgtc_core.mind.central import Policy
+from lgtc_core.mind.card import Policy
 
 
 @dataclass(frozen=True)

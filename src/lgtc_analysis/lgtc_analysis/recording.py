@@ -16,8 +16,7 @@ from lgtc_analysis.info import FlightInfo
 from lgtc_analysis.messages import read_definitions, recorded_topics, typestore
 from lgtc_core import schema
 from lgtc_core.fleet.team import Team
-from lgtc_core.mind.card import load_card
-from lgtc_core.mind.central import Policy
+from lgtc_core.mind.card import Policy, load_card
 
 VERSIONED = ("numpy", "onnxruntime", "osqp", "rclpy", "rosbags")
 """Software whose versions go into the flight's information, where it is installed."""

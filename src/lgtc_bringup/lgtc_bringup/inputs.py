@@ -17,8 +17,7 @@ from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.fleet import load_fleet
 from lgtc_core.fleet.scenario import VehicleModel, build_scenario, load_scenario
 from lgtc_core.fleet.team import Team, check_model, resolve
-from lgtc_core.mind.card import CARD_FILE, ModelCard, load_card
-from lgtc_core.mind.central import Policy
+from lgtc_core.mind.card import CARD_FILE, ModelCard, Policy, load_card
 
 FLEET = "fleet"
 SCENARIO = "battery_handover"

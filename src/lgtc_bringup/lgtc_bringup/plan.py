@@ -40,7 +40,7 @@ from lgtc_bringup.node_kinds import (
 )
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.team import Team
-from lgtc_core.mind.central import Policy
+from lgtc_core.mind.card import Policy
 
 BACKENDS = ("embedded",)
 ROS_ARGUMENTS = ("--disable-external-lib-logs",)

@@ -13,7 +13,8 @@ from lgtc_core import topics, wire
 from lgtc_core.fleet.team import check_model
 from lgtc_core.loop.decider import Decider, DeciderParams
 from lgtc_core.loop.neighbourhood import NeighbourhoodParams
-from lgtc_core.mind.central import CentralMind, Policy, minds
+from lgtc_core.mind.card import Policy
+from lgtc_core.mind.central import CentralMind, minds
 from lgtc_core.mind.policy import Mind, PolicyModel
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena

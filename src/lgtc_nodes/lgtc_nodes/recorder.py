@@ -12,7 +12,7 @@ from ament_index_python.packages import get_package_share_directory
 from lgtc_analysis.messages import recorded_topics
 from lgtc_analysis.recording import flight_info, open_bag
 from lgtc_core import schema, topics
-from lgtc_core.mind.central import Policy
+from lgtc_core.mind.card import Policy
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
 from lgtc_nodes.qos import STREAMS, for_recorder

@@ -42,7 +42,8 @@ from lgtc_core.loop.faults import Inbox, Link, Schedule, any_of
 from lgtc_core.loop.flyer import Flyer
 from lgtc_core.loop.neighbourhood import Sighting
 from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
-from lgtc_core.mind.central import Policy, minds
+from lgtc_core.mind.card import Policy
+from lgtc_core.mind.central import minds
 from lgtc_core.mind.policy import Decision, Features, Mind, PolicyModel
 from lgtc_sim.world import World, WorldParams
 

@@ -14,7 +14,7 @@ from lgtc_core.errors import ContractError
 from lgtc_core.fleet.team import Team
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_core.mind import card
-from lgtc_core.mind.central import Policy
+from lgtc_core.mind.card import Policy
 from lgtc_sim.offline import FlightResult, fly
 
 MakeTeam = Callable[..., Team]

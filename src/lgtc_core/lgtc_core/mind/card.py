@@ -32,6 +32,9 @@ VALUE_FILE = "value.onnx"
 RELATIVE_TOLERANCE = 0.01
 """Arena and model must agree to this: a percent of C, tick or disc is below what flight noise moves."""
 
+Policy = Literal["model", "expert", "greedy"]
+"""Who decides in a flight: the exported network, or a yardstick of Section IV at its tick."""
+
 _UNIT = Bounds(1e-3, 10.0, "normalised")
 _WIDTH = Bounds(0, 65536)
 

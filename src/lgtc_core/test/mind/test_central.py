@@ -9,7 +9,8 @@ import pytest
 
 from lgtc_core.demand.view import ConsumerView, DemandView
 from lgtc_core.errors import InputError
-from lgtc_core.mind.central import CentralMind, Council
+from lgtc_core.mind.central import CentralMind
+from lgtc_core.mind.council import Council
 from lgtc_core.mind.observation import MESSAGE_LIFETIME_TICKS
 from lgtc_core.world import rules
 from lgtc_core.world.arena import Arena
