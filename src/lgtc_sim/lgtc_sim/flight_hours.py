@@ -20,10 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.fleet.fleet import build_fleet
 from lgtc_core.fleet.scenario import VehicleModel, build_scenario
 from lgtc_core.fleet.team import Team, resolve
+from lgtc_core.flight.guard import GuardParams, Guards
 from lgtc_sim.offline import FlightResult
 from lgtc_sim.world import AIRBORNE_M
 
@@ -121,7 +123,20 @@ def draw(
         "seed": seed,
         "vehicle": model.value,
     }
-    return Case(fleet, scenario, covered)
+    return _slowed(Case(fleet, scenario, covered))
+
+
+def _slowed(case: Case) -> Case:
+    """The case at the highest speed up to the drawn one at which the guarantee can hold for its vehicles."""
+    while True:
+        team = case.team()
+        fleet = {drone.name: drone for drone in team.drones}
+        try:
+            Guards(fleet, team.arena, GuardParams(), fleet)
+        except ConfigError:
+            case.fleet["all"]["max_speed_mps"] *= 0.9
+        else:
+            return case
 
 
 def judge(result: FlightResult, team: Team) -> Verdict:
