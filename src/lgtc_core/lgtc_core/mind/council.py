@@ -26,7 +26,9 @@ Array = npt.NDArray[np.float64]
 RESOLVE_TICKS = 20
 """Eq. (2) is solved again so often, from what was assigned before; and at once when a member or a consumer comes or
 goes."""
-_STARTS = 32
+_STARTS = 16
+GAIN, MARGIN = 0.05, 0.02
+"""What was assigned before stands unless eq. (2) is lower by this amount, or this share, see `assign_batch`."""
 
 
 class _Member(NamedTuple):
@@ -120,4 +122,4 @@ class Council:
         before[(before < 0) | (before >= len(d))] = -2
         alive = np.ones((1, len(names)), bool)
         batch = (p[None], supply[None], d[None], wanted[None], alive, exists[None], before[None])
-        return np.asarray(assign_batch(*batch, _STARTS)[0], np.int64)
+        return np.asarray(assign_batch(*batch, _STARTS, gain=GAIN, margin=MARGIN)[0], np.int64)
