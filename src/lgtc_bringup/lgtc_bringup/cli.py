@@ -24,7 +24,7 @@ from lgtc_bringup.domain import claimed, refusal
 from lgtc_bringup.flight import Flight, Interrupts
 from lgtc_bringup.inputs import Choice
 from lgtc_bringup.live import LiveView
-from lgtc_bringup.plan import Plan
+from lgtc_bringup.plan import LEDGER_FILE, Plan
 from lgtc_bringup.runner import ProcessError, Runner, environment_of
 from lgtc_core import schema
 from lgtc_core.demand.view import DemandView
@@ -198,6 +198,7 @@ def _fly_offline(plan: Plan, team: Team, console: Console) -> bool:
             recorder=bag,
             progress=show_progress,
             policy=plan.parameters["/recorder"]["policy"],
+            ledger=plan.inputs.run_dir / LEDGER_FILE,
         )
         bar.update(task, completed=team.duration_s)
     return result.mission[-1][1] is MissionPhase.DONE

@@ -13,7 +13,9 @@ training. Equal seeds give equal flights to the last bit: time is counted in ste
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,7 @@ import numpy.typing as npt
 
 from lgtc_core import topics, wire
 from lgtc_core.demand.book import DemandBook
+from lgtc_core.demand.ledger import Ledger
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ContractError
 from lgtc_core.fleet.fault import Fault, FaultKind
@@ -123,6 +126,8 @@ def fly(
     progress: Callable[[float, MissionPhase, DemandView], None] | None = None,
     world: WorldParams | None = None,
     policy: Policy = "model",
+    ledger: Path | str | None = None,
+    positions: bool = True,
 ) -> FlightResult:
     """Fly a team from the ground to the ground.
 
@@ -134,11 +139,20 @@ def fly(
         progress: called ten times per simulated second with time [s], phase and demand.
         world: step, sensors, noise.
         policy: who decides; the yardsticks at the model's tick.
+        ledger: file of the demand ledger, which must belong to this flight alone; None: the book is kept in memory.
+        positions: False: keep no position of every step, so that memory stays flat over hours (T is 0 then).
 
     Raises:
+        LedgerError: the ledger cannot be used.
         ConfigError, ContractError: the model does not fit the team, or the guarantee cannot hold in this configuration.
     """
-    return _Loop(team, PolicyModel(model_dir), World(team, world, seed), recorder, progress, policy).run()
+    simulated = World(team, world, seed)
+    with ExitStack() as stack:
+        book = DemandBook.for_team(team)
+        if ledger is not None:
+            kept = stack.enter_context(Ledger(ledger, team.kinds, lambda: simulated.now_s, time.time))
+            book = DemandBook.for_team(team, journal=kept, accounts=kept.accounts)
+        return _Loop(team, PolicyModel(model_dir), simulated, book, recorder, progress, policy, positions).run()
 
 
 class _Loop:
@@ -149,9 +163,11 @@ class _Loop:
         team: Team,
         model: PolicyModel,
         world: World,
+        book: DemandBook,
         recorder: Recorder | None,
         progress: Callable[[float, MissionPhase, DemandView], None] | None,
         policy: Policy,
+        positions: bool,
     ) -> None:
         self.team, self.world, self.recorder, self.progress = team, world, recorder, progress
         self.tick_s = model.card.tick_s
@@ -167,7 +183,7 @@ class _Loop:
         """Row i: the team-mates whose poses and features drone i listens to."""
         self._fresh, self._stamp_s, self._measured_m = np.zeros(n, np.bool_), np.zeros(n), np.zeros((n, 3))
         """Poses of this tick."""
-        self.book = DemandBook.for_team(team)
+        self.book, self.positions = book, positions
         self.view = self.book.view(0.0)
         self.share_met = self.view.share_met
         self.mission = Mission(team, MissionParams())
@@ -289,8 +305,9 @@ class _Loop:
             which, setpoints = zip(*streams, strict=True)
             positions_m, velocities_mps = (np.array(rows) for rows in zip(*setpoints, strict=True))
             self.world.vehicles.setpoints(np.array(which), now_s, positions_m, velocities_mps)
-        phases = [int(self._phase(drone, now_s)) for drone in self._each]
-        self.samples.append((now_s, self.world.vehicles.position_m.copy(), phases, self.share_met))
+        if self.positions:
+            phases = [int(self._phase(drone, now_s)) for drone in self._each]
+            self.samples.append((now_s, self.world.vehicles.position_m.copy(), phases, self.share_met))
 
     def _meet(self, now_s: float, poses: dict[str, wire.Pose]) -> None:
         """Everybody hears where the near ones are."""
