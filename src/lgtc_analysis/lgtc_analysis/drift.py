@@ -1,12 +1,12 @@
 """Whether ledger, bag and report tell the same of one flight: amounts handed over, carried and missing, time served.
 
-    delivered_mk   ledger: sum of the deliveries               bag: demanded - remaining in the last demand of the mission
-    carried_ik     ledger: put in - given                      bag: supply in the drone's last resource state
-    served_im      ledger: sum of departures - arrivals        bag: time in which /demand names the drone as server
-    share met      ledger: missing of what is handed over      report: its share at the end of the mission
+    delivered_mk   ledger: sum of the deliveries          bag: demanded - remaining in the mission's last demand
+    carried_ik     ledger: put in - given                 bag: supply in the drone's last resource state
+    served_im      ledger: sum of departures - arrivals   bag: time in which /demand names the drone as server
+    share met      ledger: missing of what is handed over report: its share at the end of the mission
 
-Amounts travel as float32 and add up in float64. A visit begins in the ledger with the drone's word and in the bag with the
-next demand, so that each may differ by the periods of both.
+Amounts travel as float32 and add up in float64. A visit begins in the ledger with the drone's word and in the bag with
+the next demand, so that each may differ by the periods of both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""`lgtc ledger show|check`: what the demand ledger says, now or at a past time, and whether it is in order."""
+"""`lgtc ledger show|check|compare`: what the demand ledger says, now or at a past time, whether it is in order, and
+whether the flight's bag and report say the same.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lgtc_bringup.plan import LEDGER_FILE
+from lgtc_bringup.plan import BAG_DIR, LEDGER_FILE
 from lgtc_core.demand.ledger import Audit, LedgerReader
 from lgtc_core.errors import ConfigError
 from lgtc_core.schema import dump
@@ -36,6 +38,10 @@ def register(commands: Any) -> None:
     check = actions.add_parser("check", help="check every row and every sum; exit code 1 if anything is wrong")
     check.add_argument("--json", action="store_true", help="as JSON")
     check.set_defaults(run=_check)
+    against = actions.add_parser("compare", help="compare ledger, bag and report of a flight; exit code 1 on drift")
+    against.add_argument("folder", nargs="?", type=Path, default=DEFAULT.parent, help="folder of the run (%(default)s)")
+    against.add_argument("--json", action="store_true", help="as JSON")
+    against.set_defaults(run=_compare)
     for action in (show, check):
         action.add_argument("file", nargs="?", type=Path, default=DEFAULT, help="the ledger (%(default)s)")
 
@@ -54,6 +60,25 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
     else:
         console.print(f"{arguments.file}: {rows} rows, all in order", markup=False, soft_wrap=True)
     return 1 if found else 0
+
+
+def _compare(arguments: argparse.Namespace, console: Console) -> int:
+    from lgtc_analysis.bag import read_flight
+    from lgtc_analysis.drift import compare
+
+    found = compare(read_flight(arguments.folder / BAG_DIR), arguments.folder / LEDGER_FILE)
+    drifted = [one for one in found if one.differs]
+    if arguments.json:
+        data = [one._asdict() | {"differs": one.differs} for one in found]
+        sys.stdout.write(json.dumps({"run": str(arguments.folder), "compared": data}, indent=2) + "\n")
+        return 1 if drifted else 0
+    table = Table("what", "ledger", "bag or report", "may differ by", "", box=None, pad_edge=False)
+    for one in found:
+        figures = (f"{one.ledger:.6g}", f"{one.other:.6g}", f"{one.tolerance:.2g}")
+        table.add_row(one.what, *figures, "differs" if one.differs else "")
+    console.print(table)
+    console.print(f"{len(found)} figures compared, {len(drifted)} differ", markup=False)
+    return 1 if drifted else 0
 
 
 def _show(arguments: argparse.Namespace, console: Console) -> int:

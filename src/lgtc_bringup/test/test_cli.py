@@ -10,6 +10,8 @@ from conftest import write_model
 from lgtc_bringup import cli, inputs
 from lgtc_bringup.cli import main
 from lgtc_bringup.node_kinds import KINDS
+from lgtc_core.demand.accounts import Supplied
+from lgtc_core.demand.ledger import Ledger
 from lgtc_core.errors import ConfigError
 
 FLEET = str(inputs.fleet_path("fleet"))
@@ -201,6 +203,25 @@ def test_an_offline_flight_leaves_a_bag_a_report_and_its_verdict_as_exit_code(gr
     capfd.readouterr()
     assert main(["report", str(run_dir), "-o", str(tmp_path / "again.html")]) == code
     assert (tmp_path / "again.html").exists()
+
+
+def test_ledger_bag_and_report_of_a_flight_tell_the_same_and_a_delivery_that_only_one_knows_is_found(
+    greedy_model, tmp_path, capfd
+):
+    run_dir = tmp_path / "run"
+    words = ["sim", "first_delivery", "--offline", "--model", str(greedy_model), "--run-dir", str(run_dir)]
+    main(words)
+    capfd.readouterr()
+    assert main(["ledger", "compare", str(run_dir), "--json"]) == cli.OK
+    compared = json.loads(capfd.readouterr().out)["compared"]
+    about = " ".join(one["what"] for one in compared)
+    for what in ("parcel delivered to depot", "parcel on cf1", "served tower [s]", "share met at depot in the report"):
+        assert what in about
+    ledger = Ledger(run_dir / "ledger.sqlite", ("battery", "parcel"), lambda: 1e3, lambda: 1e9)
+    ledger.write([Supplied(id="by hand", drone="cf1", kind="parcel", put_in=0.25, carried=0.25)])
+    ledger.close()
+    assert main(["ledger", "compare", str(run_dir)]) == cli.FAILED
+    assert "1 differ" in capfd.readouterr().out
 
 
 def test_an_offline_flight_without_a_record_is_refused(model_dir, capfd):

@@ -150,7 +150,8 @@ def fly(
     with ExitStack() as stack:
         book = DemandBook.for_team(team)
         if ledger is not None:
-            kept = stack.enter_context(Ledger(ledger, team.kinds, lambda: simulated.now_s, time.time))
+            kept = Ledger(ledger, team.kinds, lambda: simulated.now_s, time.time)
+            stack.callback(kept.close)
             book = DemandBook.for_team(team, journal=kept, accounts=kept.accounts)
         return _Loop(team, PolicyModel(model_dir), simulated, book, recorder, progress, policy, positions).run()
 

@@ -32,9 +32,9 @@ SCENARIO: dict[str, Any] = {
 
 @pytest.fixture
 def make_team() -> Callable[..., Team]:
-    """Builds the team above; keyword arguments replace keys of the scenario."""
+    """Builds the team above; keyword arguments replace keys of the scenario, `fleet` those of the fleet."""
 
-    def make(**scenario: Any) -> Team:
-        return resolve(build_fleet(FLEET, "fleet"), build_scenario(SCENARIO | scenario, "scenario"))
+    def make(fleet: dict[str, Any] | None = None, **scenario: Any) -> Team:
+        return resolve(build_fleet(FLEET | (fleet or {}), "fleet"), build_scenario(SCENARIO | scenario, "scenario"))
 
     return make

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from lgtc_core import topics, wire
+from lgtc_core.demand.ledger import LedgerReader
 from lgtc_core.errors import ContractError
 from lgtc_core.fleet.team import Team
-from lgtc_core.flight.phases import MissionPhase, VehiclePhase
+from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
 from lgtc_core.mind import card
 from lgtc_core.mind.card import Policy
 from lgtc_sim.offline import FlightResult, fly
@@ -169,3 +170,37 @@ def test_the_yardsticks_fly_the_same_loop_and_the_expert_meets_as_much_as_any(
         assert distances_m(result).min() >= 0.25
     best = results["expert"].share_met.max()
     assert all(best >= result.share_met.max() - 1e-9 > 0.0 for result in results.values())
+
+
+def test_a_drone_that_drains_hands_over_lands_outside_of_every_disc_is_charged_and_flies_again(
+    make_team: MakeTeam, greedy_model: Path, tmp_path: Path
+) -> None:
+    # A cell of half a minute, exchanged within seconds: the greedy mind serves the one place with whoever is nearest.
+    cell = {"capacity_mah": 20.0, "charge_current_a": 8.0, "arm_charge": 0.9, "warn_charge": 0.5, "land_charge": 0.3}
+    place_m = np.array([-1.0, 0.9])
+    asked = {"battery": {"amount": 0.3, "depletion": "zero_depletion"}}
+    team = make_team(
+        fleet={"types": {"crazyflie": {"safety_distance_m": 0.25, "battery": cell}}},
+        consumers={"west": {"position_m": place_m.tolist(), "demand": asked}},
+        supplies={"cf1": {"battery": 0.91}, "cf3": {"battery": 0.97}, "cf4": {"battery": 0.94}},
+        rejoin=True,
+        duration_s=40.0,
+    )
+    tape = Tape()
+    result = fly(team, greedy_model, recorder=tape, ledger=tmp_path / "ledger.sqlite")
+    active_s = dict((phase, at_s) for at_s, phase, _ in result.mission)
+    rows = (result.time_s > active_s[MissionPhase.ACTIVE]) & (result.time_s < active_s[MissionPhase.LAND])
+    again = 0
+    for i in range(len(result.drones)):
+        phase = result.phase[rows, i]
+        downs = np.flatnonzero((phase[1:] == VehiclePhase.LANDED) & (phase[:-1] != VehiclePhase.LANDED))
+        again += bool(((phase[1:] == VehiclePhase.TAKING_OFF) & (phase[:-1] == VehiclePhase.LANDED)).any())
+        for down in downs:
+            assert np.hypot(*(result.position_m[rows][down, i, :2] - place_m)) >= 0.55
+    assert again >= 2
+    assert (result.phase[-1] == VehiclePhase.LANDED).all()
+    assert distances_m(result).min() >= 0.25
+    tiers = {values["tier"] for name in result.drones for values in tape.of(topics.of_drone(name, topics.RESOURCES))}
+    assert Tier.HAND_OVER in tiers
+    with LedgerReader(tmp_path / "ledger.sqlite") as reader:
+        assert reader.check() == []

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 
+SEEN_MAX = 256
+"""Consumers and kinds of which an account remembers the last answer, before it looks which of them still exist."""
+
+
 class Offer(NamedTuple):
     """A delivery request to send (lgtc_interfaces/Deliver). The same offer may come up again: send it
     again, unchanged.
@@ -196,6 +200,8 @@ class SupplyAccount:
         repeated = [pending.offer for pending in due]
         if position_m is None or not view.consumers:
             return repeated
+        if len(self._seen) > SEEN_MAX:  # of consumers that are gone nothing need be known
+            self._seen = {key: revision for key, revision in self._seen.items() if view.consumer(key[0]) is not None}
         d_m = np.stack([consumer.position_m for consumer in view.consumers])
         radius_m = np.array([consumer.radius_m for consumer in view.consumers])
         inside = rules.inside(np.asarray(position_m, float)[None], d_m, radius_m)[0]
