@@ -12,6 +12,7 @@ from lgtc_core.demand.view import DemandView
 from lgtc_core.flight.guard import Guard, GuardParams
 from lgtc_core.flight.landing import NO_DISCS_M
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
+from lgtc_core.flight.response import with_response
 from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
 from lgtc_nodes.faulty import FaultyEars
 from lgtc_nodes.lifeline import Lifeline
@@ -48,7 +49,8 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
     def __init__(self, drone: str, lifeline: Lifeline) -> None:
         super().__init__("safety_filter", drone, SafetyFilterParams, lifeline)
         others = {other.name: other for other in self.team.drones if other.name != drone}
-        self.guard = Guard(drone, self.spec, self.team.arena, self.params.guard, others)
+        params = with_response(self.params.guard, self.spec.response)
+        self.guard = Guard(drone, self.spec, self.team.arena, params, others)
         self.neighbourhood = Neighbourhood(drone, self.team.arena.radius_m, self.params.neighbourhood)
         self._period_s = 1.0 / self.params.guard.rate_hz
         self._commanded_s: float | None = None

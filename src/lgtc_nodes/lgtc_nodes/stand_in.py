@@ -59,7 +59,7 @@ class StandInNode(SwarmNode[StandInNodeParams]):
                 name,
                 spec,
                 self.team.arena,
-                self.params.stand_in,
+                self.params.stand_in.of_vehicle(spec.response),
                 {other: others for other, others in specs.items() if other != name},
             )
             for name, spec in specs.items()

@@ -14,6 +14,7 @@ from lgtc_core.fleet.fault import FaultKind
 from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import VehiclePhase
 from lgtc_core.flight.pilot import Action
+from lgtc_core.flight.response import with_smoothing
 from lgtc_core.loop.faults import any_of
 from lgtc_core.loop.flyer import Flyer, FlyerParams
 from lgtc_core.schema import Bounds
@@ -53,7 +54,7 @@ class VehicleNode(SwarmNode[VehicleParams]):
 
     def __init__(self, drone: str, lifeline: Lifeline) -> None:
         super().__init__("vehicle", drone, VehicleParams, lifeline)
-        self.flyer = Flyer(self.team.arena, self.params.flyer, self.team.rejoin)
+        self.flyer = Flyer(self.team.arena, with_smoothing(self.params.flyer, self.spec.response), self.team.rejoin)
         self._period_s = 1.0 / self.params.flyer.pilot.rate_hz
         self._velocity: wire.Velocity | None = None
         self._ticked_s = 0.0

@@ -22,6 +22,8 @@ Flags = npt.NDArray[np.bool_]
 F = TypeVar("F", bound=Callable[..., Any])
 
 GRAVITY_MPS2 = 9.81
+TOUCHDOWN_MPS = 0.2
+"""A point mass that lands sinks at least so fast, or it would never arrive."""
 
 
 def compiled(function: F) -> F:
@@ -58,6 +60,8 @@ class Drive:
     """Position reference (N, 3), frame "world"; of a high-level command its end."""
     feedforward_mps: Array
     """Velocity reference (N, 3); used when streaming."""
+    acceleration_mps2: Array
+    """Acceleration reference (N, 3); used when streaming, by bodies that have one."""
     origin_m: Array
     """Where a high-level command began (N, 3)."""
     elapsed_s: Array
@@ -71,6 +75,7 @@ class Drive:
             np.full(n, _OFF, dtype=np.int64),
             np.zeros(n, dtype=bool),
             position_m.copy(),
+            np.zeros((n, 3)),
             np.zeros((n, 3)),
             position_m.copy(),
             np.zeros(n),
@@ -208,6 +213,8 @@ def _accelerate(
     x_mps = share * feedforward_mps[0] + gain * (target_m[0] - p[0])
     y_mps = share * feedforward_mps[1] + gain * (target_m[1] - p[1])
     z_mps = share * feedforward_mps[2] + gain * (target_m[2] - p[2])
+    if mode == _DESCEND:
+        z_mps = min(z_mps, -TOUCHDOWN_MPS)
     over = max(1.0, np.hypot(x_mps, y_mps) / speed_mps)
     x_mps, y_mps = weight * (x_mps / over - v[0]), weight * (y_mps / over - v[1])
     z_mps = weight * (min(max(z_mps, -climb_mps), climb_mps) - v[2])

@@ -187,6 +187,7 @@ class Crazyflies:
             drive.levelled,
             drive.target_m,
             drive.feedforward_mps,
+            drive.acceleration_mps2,
             drive.origin_m,
             drive.elapsed_s,
             self._climb_mps,
@@ -406,6 +407,7 @@ def _step_crazyflies(
     levelled: Flags,
     target_m: Array,
     feedforward_mps: Array,
+    acceleration_mps2: Array,
     origin_m: Array,
     elapsed_s: Array,
     climb_mps: Array,
@@ -433,7 +435,7 @@ def _step_crazyflies(
                 memory[i] = 0.0
             else:
                 if control[i] == _STREAM:
-                    setpoint[:3], setpoint[3:6], setpoint[6:] = target_m[i], feedforward_mps[i], 0.0
+                    setpoint[:3], setpoint[3:6], setpoint[6:] = target_m[i], feedforward_mps[i], acceleration_mps2[i]
                 else:
                     passed_s = elapsed_s[i] + tick * CONTROL_S
                     reference(target_m[i], origin_m[i], passed_s, climb_mps[i], setpoint)

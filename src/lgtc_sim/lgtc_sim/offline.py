@@ -38,11 +38,12 @@ from lgtc_core.flight.mission import DueEvent, Mission, MissionParams
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_core.flight.pilot import Action, Order
 from lgtc_core.flight.reference import Setpoint
+from lgtc_core.flight.response import with_response, with_smoothing
 from lgtc_core.loop import server
 from lgtc_core.loop.carrier import Carrier
 from lgtc_core.loop.decider import Decider, tick_all
 from lgtc_core.loop.faults import Inbox, Link, Schedule, any_of
-from lgtc_core.loop.flyer import Flyer
+from lgtc_core.loop.flyer import Flyer, FlyerParams
 from lgtc_core.loop.neighbourhood import Sighting
 from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
 from lgtc_core.mind.card import Policy
@@ -175,7 +176,8 @@ class _Loop:
         check_model(team, model.card, self.tick_s)
         fleet = {spec.name: spec for spec in team.drones}
         self._mind = minds(policy, model, team.arena, {spec.name: spec.max_speed_mps for spec in team.drones})
-        self.guards = Guards(fleet, team.arena, GuardParams(), fleet)
+        self._guard_params = with_response(GuardParams(), *(spec.response for spec in team.drones))
+        self.guards = Guards(fleet, team.arena, self._guard_params, fleet)
         self.drones = {spec.name: self._drone(spec.name) for spec in team.drones}
         self._each = list(self.drones.values())
         self._deciders = [drone.decider for drone in self._each]
@@ -218,7 +220,7 @@ class _Loop:
         team, spec = self.team, self.team.drone(name)
         others = {other.name: other for other in team.drones if other.name != name}
         decider = Decider(self._mind(name, spec.max_speed_mps))
-        guard = Guard(name, spec, team.arena, GuardParams(), others, self.guards)
+        guard = Guard(name, spec, team.arena, self._guard_params, others, self.guards)
         hanging = any(fault.kind is FaultKind.HANGING_ADAPTER and fault.concerns(name) for fault in team.faults)
         seed = self.world.seed
         return _Drone(
@@ -226,8 +228,8 @@ class _Loop:
             decider,
             Carrier(spec, team.kinds, session="offline", reported=True),
             guard,
-            Flyer(team.arena, rejoins=team.rejoin),
-            StandIn(name, spec, team.arena, StandInParams(), others) if hanging else None,
+            Flyer(team.arena, with_smoothing(FlyerParams(), spec.response), rejoins=team.rejoin),
+            StandIn(name, spec, team.arena, StandInParams().of_vehicle(spec.response), others) if hanging else None,
             Inbox(Link(name, seed, "pose"), _drone_of, lambda seen: guard.neighbour(*seen)),
             Inbox(Link(name, seed, "roll call"), _drone_of, decider.neighbourhood.sighted),
             Inbox(Link(name, seed, "features"), _drone_of, decider.features),

@@ -29,6 +29,7 @@ from lgtc_core.fleet.scenario import VehicleModel
 from lgtc_core.flight.airframe import Airframe
 from lgtc_core.flight.battery import BatteryParams, CellModel
 from lgtc_core.flight.checks import finite_vector
+from lgtc_core.flight.reference import acceleration_mps2
 from lgtc_core.schema import Bounds
 from lgtc_sim.body import Array, Body, Control, Drive, Flags, PointMasses, compiled
 from lgtc_sim.crazyflie import AIRFRAMES, Crazyflies
@@ -50,7 +51,7 @@ class VehicleParams:
 
     velocity_lag_s: Annotated[
         float, Bounds(0.0, 2.0, "s"), "second_order: time constant tau with which a velocity is followed"
-    ] = 0.2
+    ] = 0.15
     position_gain_per_s: Annotated[
         float,
         Bounds(0.0, 20.0, "1/s"),
@@ -128,6 +129,7 @@ class Vehicles:
         self.disturbance = Disturbance(self.names, seed)
         """What faults do to them."""
         self._asked_m, self._asked_mps = position_m.copy(), np.zeros((n, 3))
+        self._acceleration_mps2 = np.array([airframe.max_acceleration_mps2 for airframe in airframes])
         self._streamed_s = np.full(n, -np.inf)
         self._low_s = np.zeros(n)
         self._voltage_v = self.voltage_v
@@ -243,9 +245,14 @@ class Vehicles:
         accepted: Flags = self.armed[which] & ~self.locked[which] & ~self.disturbance.deaf[which]
         taken = which if accepted.all() else which[accepted]
         begins = taken[self.control[taken] != Control.STREAM]
+        if taken is not which:
+            position_m, velocity_mps = position_m[accepted], velocity_mps[accepted]
+        if self.model is VehicleModel.CRAZYFLIE:
+            apart_s, limit_mps2 = now_s - self._streamed_s[taken], self._acceleration_mps2[taken]
+            change = acceleration_mps2(self._asked_mps[taken], velocity_mps, apart_s, limit_mps2)
+            self._drive.acceleration_mps2[taken] = change
         self.control[taken], self._streamed_s[taken] = Control.STREAM, now_s
-        self._asked_m[taken] = position_m if taken is which else position_m[accepted]
-        self._asked_mps[taken] = velocity_mps if taken is which else velocity_mps[accepted]
+        self._asked_m[taken], self._asked_mps[taken] = position_m, velocity_mps
         now = begins if self.disturbance.lags else taken
         self._drive.target_m[now], self._drive.feedforward_mps[now] = self._asked_m[now], self._asked_mps[now]
         return accepted

@@ -16,9 +16,11 @@ from lgtc_core.flight.battery import BatteryMonitor
 from lgtc_core.flight.guard import Guard, GuardParams
 from lgtc_core.flight.mission import Mission, MissionParams, Request
 from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
-from lgtc_core.flight.pilot import Action, Pilot, PilotParams
+from lgtc_core.flight.pilot import Action, Pilot
+from lgtc_core.flight.response import with_response, with_smoothing
+from lgtc_core.loop.flyer import FlyerParams
 from lgtc_sim.body import Control
-from lgtc_sim.vehicle import VehicleParams, Vehicles
+from lgtc_sim.vehicle import Vehicles
 
 Array = npt.NDArray[np.float64]
 CONFIG = Path(__file__).parents[3] / "config"
@@ -29,18 +31,24 @@ TICK_S = 0.02
 class Flight:
     """A team in the air: every drone is told where to go, and goes there as guard and pilot let it."""
 
-    def __init__(self, team: Team, seed: int = 0, delay_s: float = 0.0, loss: float = 0.0, lag_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        team: Team,
+        seed: int = 0,
+        delay_s: float = 0.0,
+        loss: float = 0.0,
+        model: VehicleModel = VehicleModel.KINEMATIC,
+    ) -> None:
         self.team, self.delay_s, self.loss = team, delay_s, loss
         self.rng = np.random.default_rng(seed)
         start_m = [(*drone.start_m, 0.0) for drone in team.drones]
         batteries = [drone.battery for drone in team.drones]
-        model = VehicleModel.SECOND_ORDER if lag_s else VehicleModel.KINEMATIC
-        params = VehicleParams(velocity_lag_s=lag_s)
-        self.vehicles = Vehicles(team.names, start_m, team.drones, batteries, params, model)
-        guard = GuardParams(velocity_lag_s=lag_s)
+        self.vehicles = Vehicles(team.names, start_m, team.drones, batteries, model=model)
+        guard = with_response(GuardParams(), model.response)
+        pilot = with_smoothing(FlyerParams(), model.response).pilot
         others = {drone.name: drone for drone in team.drones}
         self.guards = [Guard(drone.name, drone, team.arena, guard, others) for drone in team.drones]
-        self.pilots = [Pilot(team.arena, PilotParams()) for _ in team.drones]
+        self.pilots = [Pilot(team.arena, pilot) for _ in team.drones]
         self.monitors = [BatteryMonitor(drone.battery) for drone in team.drones]
         self.mission = Mission(team, MissionParams())
         self.mission_phase: MissionPhase | None = MissionPhase.STANDBY
@@ -129,11 +137,19 @@ def in_the_air(flight: Flight) -> Flight:
     return flight
 
 
-@pytest.mark.parametrize(("delay_s", "loss", "lag_s"), [(0.0, 0.0, 0.0), (0.1, 0.3, 0.0), (0.02, 0.0, 0.05)])
+@pytest.mark.parametrize(
+    ("delay_s", "loss", "model"),
+    [
+        (0.0, 0.0, VehicleModel.KINEMATIC),
+        (0.1, 0.3, VehicleModel.KINEMATIC),
+        (0.02, 0.0, VehicleModel.SECOND_ORDER),
+        (0.02, 0.0, VehicleModel.CRAZYFLIE),
+    ],
+)
 def test_a_team_swaps_places_through_one_point_and_lands_without_undercutting_the_safety_distance(
-    team: Team, delay_s: float, loss: float, lag_s: float
+    team: Team, delay_s: float, loss: float, model: VehicleModel
 ) -> None:
-    flight = in_the_air(Flight(team, 1, delay_s, loss, lag_s))
+    flight = in_the_air(Flight(team, 1, delay_s, loss, model))
     for k in range(2):
         angles = 2.0 * np.pi * (np.arange(5) * 2 + k) / 5.0
         flight.goals_m = 1.4 * np.column_stack([np.cos(angles), np.sin(angles)])

@@ -21,6 +21,7 @@ from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.names import EXPECTED, RESERVED, is_name
 from lgtc_core.fleet.scenario import VehicleModel
 from lgtc_core.flight.battery import BatteryParams
+from lgtc_core.flight.response import Response
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
 
@@ -51,6 +52,9 @@ class DroneType:
     battery_kind: Annotated[
         str | None, "Resource kind that is the drone's own battery: its supply is the state of charge; null: none"
     ] = "battery"
+    response: Annotated[
+        Response | None, "How it follows velocities; null: as measured of the simulated vehicle that flies"
+    ] = None
     battery: Annotated[BatteryParams, "Cell and its warning levels"] = field(default_factory=BatteryParams)
 
 

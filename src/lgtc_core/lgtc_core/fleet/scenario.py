@@ -14,6 +14,7 @@ from lgtc_core import schema
 from lgtc_core.demand.consumer import AMOUNT, DISC_RADIUS
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.fault import Fault
+from lgtc_core.flight.response import Response
 from lgtc_core.schema import Bounds
 from lgtc_core.world import rules
 
@@ -44,6 +45,11 @@ class VehicleModel(Enum):
     """With a lag and a limit to acceleration."""
     CRAZYFLIE = "crazyflie"
     """A rigid body with four rotors under the firmware's controller."""
+
+    @property
+    def response(self) -> Response:
+        """How it follows velocities, where the fleet file does not say (figures: docs/vehicles.md)."""
+        return Response(velocity_lag_s={"kinematic": 0.0, "second_order": 0.15, "crazyflie": 0.18}[self.value])
 
 
 @dataclass(frozen=True, kw_only=True)

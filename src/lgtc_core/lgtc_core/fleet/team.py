@@ -8,7 +8,7 @@ recorder stores it in the bag and report and replay rebuild it from there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +29,7 @@ from lgtc_core.fleet.scenario import (
     VehicleModel,
     load_scenario,
 )
+from lgtc_core.flight.response import Response
 from lgtc_core.mind.card import ModelCard, check_fits
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
@@ -41,6 +42,7 @@ ALL = "all"
 class DroneSpec(DroneType):
     """One drone of the team: its name, its place, what it carries, and its type's parameters."""
 
+    response: Annotated[Response, "How it follows velocities"] = field(default_factory=Response)
     name: Annotated[str, "Name, which is its ROS namespace"]
     type: Annotated[str, "Name of its type"]
     start_m: Annotated[tuple[float, float], Bounds(-1e6, 1e6, "m"), "Where it stands before the flight, world frame"]
@@ -185,6 +187,7 @@ def resolve(fleet: Fleet, scenario: Scenario, count: int | None = None) -> Team:
         raise ConfigError(
             scenario.source, "consumers", "no consumer, and none appears", "at least one place that asks for something"
         )
+    vehicle = scenario.file.vehicle or fleet.file.vehicle
     return Team(
         scenario=scenario.name,
         title=scenario.file.title,
@@ -192,7 +195,11 @@ def resolve(fleet: Fleet, scenario: Scenario, count: int | None = None) -> Team:
         kinds=fleet.kinds,
         drones=tuple(
             DroneSpec(
-                **_type_parameters(drone), name=name, type=str(drone.type), start_m=drone.start_m, supply=supplies[name]
+                **_type_parameters(drone, vehicle),
+                name=name,
+                type=str(drone.type),
+                start_m=drone.start_m,
+                supply=supplies[name],
             )
             for name, drone in drones.items()
         ),
@@ -201,7 +208,7 @@ def resolve(fleet: Fleet, scenario: Scenario, count: int | None = None) -> Team:
         duration_s=scenario.file.duration_s,
         settle_s=scenario.file.settle_s,
         seed=scenario.file.seed,
-        vehicle=scenario.file.vehicle or fleet.file.vehicle,
+        vehicle=vehicle,
         rejoin=scenario.file.rejoin,
         faults=_faults(scenario, drones),
     )
@@ -393,5 +400,6 @@ def _apply(present: dict[str, ConsumerSpec], edit: ConsumerEdit) -> None:
         present[edit.consumer.name] = edit.consumer
 
 
-def _type_parameters(drone: DroneType) -> dict[str, Any]:
-    return {item.name: getattr(drone, item.name) for item in fields(DroneType)}
+def _type_parameters(drone: DroneType, vehicle: VehicleModel) -> dict[str, Any]:
+    parameters = {item.name: getattr(drone, item.name) for item in fields(DroneType)}
+    return {**parameters, "response": drone.response or vehicle.response}

@@ -59,6 +59,9 @@ class PilotParams:
     leash_m: Annotated[
         float, Bounds(0.01, 5.0, "m"), "Largest distance of the position reference from the measured position"
     ] = 0.3
+    velocity_lag_s: Annotated[
+        float, Bounds(0.0, 2.0, "s"), "Time constant by which the streamed reference is smoothed: the vehicle's own"
+    ] = 0.0
     height_tolerance_m: Annotated[
         float, Bounds(0.01, 1.0, "m"), "This close to the flight height the take-off is complete"
     ] = 0.1
@@ -108,7 +111,7 @@ class Pilot:
         self.arena, self.params, self.rejoins = arena, params, rejoins
         self.phase = VehiclePhase.GROUNDED
         self.reason = ""
-        self._reference = Reference(params.leash_m)
+        self._reference = Reference(params.leash_m, params.velocity_lag_s)
         self._requested: str | None = None
         self._at_once = False
         self._entered_s = 0.0

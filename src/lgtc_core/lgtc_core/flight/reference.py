@@ -1,6 +1,10 @@
 """From velocities to setpoints: a position reference, integrated from the velocity, on a leash to where the drone is.
 
-    r(t + dt) = r(t) + v dt,    then   |r - p| <= leash
+    dw/dt = (v - w) / tau,    r(t + dt) = r(t) + w dt,    then   |r - p| <= leash
+
+v is the safe velocity, w what is streamed. A drone cannot change its velocity at once; asked to, it falls behind its
+position reference and overshoots to catch up. Smoothed by its own time constant, the reference is one that it can fly,
+and its velocity follows v as the first-order lag that the guard reckons with (guarantee.py). tau = 0: at once.
 
 A setpoint carries position and velocity. The Crazyflie's default controller (Mellinger) takes a setpoint without a
 position as "height 0" and sinks, and a reference that were the measured position itself would let the drone drift;
@@ -17,6 +21,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+ONE_MOTION_S = 0.25
+"""Setpoints further apart than this are not taken for one motion."""
+
 
 class Setpoint(NamedTuple):
     """What is streamed to a vehicle."""
@@ -28,15 +35,22 @@ class Setpoint(NamedTuple):
 
 
 class Reference:
-    """The position reference of one vehicle."""
+    """The position reference of one vehicle.
 
-    def __init__(self, leash_m: float) -> None:
-        self.leash_m = leash_m
+    Args:
+        leash_m: longest distance to the measured position.
+        lag_s: time constant tau.
+    """
+
+    def __init__(self, leash_m: float, lag_s: float = 0.0) -> None:
+        self.leash_m, self.lag_s = leash_m, lag_s
         self._position_m: Array = np.zeros(3)
+        self._velocity_mps: Array = np.zeros(3)
 
     def reset(self, position_m: Array) -> None:
-        """Start again at `position_m` (3,), frame "world" [m]."""
+        """Start again at `position_m` (3,), frame "world" [m], at rest."""
         self._position_m = np.array(position_m, dtype=np.float64)
+        self._velocity_mps = np.zeros(3)
 
     def advance(self, velocity_mps: Array, dt_s: float, measured_m: Array | None) -> Setpoint:
         """The setpoint after `dt_s` with `velocity_mps` (3,) [m/s].
@@ -46,12 +60,25 @@ class Reference:
             dt_s: time since the last setpoint [s].
             measured_m: measured position (3,) [m], or None where unknown: then nothing leashes.
         """
-        velocity_mps = np.array(velocity_mps, dtype=np.float64)
-        position_m = self._position_m + dt_s * velocity_mps
+        share = 1.0 if self.lag_s == 0.0 else -math.expm1(-dt_s / self.lag_s)
+        self._velocity_mps = self._velocity_mps + share * (np.asarray(velocity_mps) - self._velocity_mps)
+        position_m = self._position_m + dt_s * self._velocity_mps
         if measured_m is not None:
             ahead_m = position_m - measured_m
             distance_m = math.sqrt(ahead_m @ ahead_m)
             if distance_m > self.leash_m:
                 position_m = measured_m + ahead_m * (self.leash_m / distance_m)
         self._position_m = position_m
-        return Setpoint(position_m.copy(), velocity_mps)
+        return Setpoint(position_m.copy(), self._velocity_mps.copy())
+
+
+def acceleration_mps2(before_mps: Array, after_mps: Array, dt_s: npt.ArrayLike, largest_mps2: npt.ArrayLike) -> Array:
+    """Acceleration references (..., 3) [m/s^2] between setpoints `dt_s` (...) apart, per axis at most `largest_mps2`.
+
+    Zero where they are too far apart to belong to one motion.
+    """
+    apart_s = np.asarray(dt_s, dtype=np.float64)[..., None]
+    limit_mps2 = np.asarray(largest_mps2, dtype=np.float64)[..., None]
+    one_motion = (apart_s > 0.0) & (apart_s <= ONE_MOTION_S)
+    wanted_mps2 = (after_mps - before_mps) / np.where(one_motion, apart_s, 1.0)
+    return np.where(one_motion, np.clip(wanted_mps2, -limit_mps2, limit_mps2), 0.0)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
@@ -31,6 +31,7 @@ from lgtc_core.flight.guard import Guard, GuardParams
 from lgtc_core.flight.phases import VehiclePhase
 from lgtc_core.flight.pilot import Action, Order
 from lgtc_core.flight.reference import Setpoint
+from lgtc_core.flight.response import Response, with_response, with_smoothing
 from lgtc_core.loop.flyer import Flyer, FlyerParams
 from lgtc_core.schema import Bounds
 from lgtc_core.wire import MissionReport, Pose, VehicleReport
@@ -54,6 +55,11 @@ class StandInParams:
     ] = 1.0
     guard: GuardParams = field(default_factory=GuardParams)
     flyer: FlyerParams = field(default_factory=FlyerParams)
+
+    def of_vehicle(self, response: Response) -> StandInParams:
+        """The same for a vehicle that responds like this."""
+        guard, flyer = with_response(self.guard, response), with_smoothing(self.flyer, response)
+        return replace(self, guard=guard, flyer=flyer)
 
     def __post_init__(self) -> None:
         """Refuse times by which owner and stand-in could both believe that they fly."""

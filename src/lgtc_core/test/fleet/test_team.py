@@ -19,8 +19,9 @@ from lgtc_core.demand.book import DemandBook
 from lgtc_core.demand.view import ConsumerView, DemandView
 from lgtc_core.errors import ConfigError, ContractError, InputError
 from lgtc_core.fleet.fleet import build_fleet, load_fleet
-from lgtc_core.fleet.scenario import LEAST_SERVED, build_scenario
+from lgtc_core.fleet.scenario import LEAST_SERVED, VehicleModel, build_scenario
 from lgtc_core.fleet.team import Edit, SupplyChange, Team, check_model, load_team, resolve
+from lgtc_core.flight.response import Response
 from lgtc_core.mind.card import write_card
 from lgtc_core.world import rules
 
@@ -362,3 +363,27 @@ def test_whatever_stands_anywhere_in_a_file_it_resolves_or_is_refused_with_file_
         assert outcome.file in files
         assert outcome.got
         assert outcome.expected
+
+
+def test_a_drone_responds_as_its_vehicle_does_unless_the_fleet_says_otherwise() -> None:
+    scenario = {
+        "title": "one place",
+        "consumers": {"a": {"position_m": [0, 1], "demand": {"battery": {"amount": 1, "depletion": "zero_depletion"}}}},
+        "duration_s": 10.0,
+        "vehicle": "crazyflie",
+    }
+    fleet = {
+        "kinds": ["battery"],
+        "arena": {"half_extent_m": [2.5, 2.5]},
+        "types": {"crazyflie": {}},
+        "drones": {"cf1": {"start_m": [0, 0]}, "cf2": {"start_m": [1, 0], "response": {"velocity_lag_s": 0.3}}},
+        "vehicle": "kinematic",
+    }
+    team = resolve(build_fleet(fleet, "fleet"), build_scenario(scenario, "scenario"))
+    assert team.vehicle is VehicleModel.CRAZYFLIE
+    assert team.drone("cf1").response == VehicleModel.CRAZYFLIE.response
+    assert team.drone("cf2").response == Response(velocity_lag_s=0.3)
+    assert Team.from_dict(team.to_dict(), "bag") == team
+    plain = resolve(build_fleet(fleet, "fleet"), build_scenario({**scenario, "vehicle": None}, "scenario"))
+    assert plain.vehicle is VehicleModel.KINEMATIC
+    assert plain.drone("cf1").response == Response()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
 from lgtc_core.flight.pilot import Action, Order, Pilot, PilotParams
-from lgtc_core.flight.reference import Reference
+from lgtc_core.flight.reference import Reference, acceleration_mps2
 from lgtc_core.world.arena import Arena
 
 ARENA = Arena(half_extent_m=(2.5, 2.5))
@@ -341,6 +341,23 @@ def test_the_reference_of_a_drone_that_is_held_stays_on_its_leash(velocities: li
     for velocity_mps in velocities:
         setpoint = reference.advance(np.array(velocity_mps), 0.1, np.zeros(3))
         assert np.linalg.norm(setpoint.position_m) <= 0.3 + 1e-12
+
+
+def test_a_smoothed_reference_follows_a_step_as_a_first_order_lag_and_its_position_is_the_integral() -> None:
+    reference, dt_s, place_m = Reference(10.0, lag_s=0.2), 0.01, np.zeros(3)
+    for step in range(1, 101):
+        setpoint = reference.advance(np.array([0.5, 0.0, 0.0]), dt_s, np.zeros(3))
+        place_m = place_m + dt_s * setpoint.velocity_mps
+        assert setpoint.velocity_mps[0] == pytest.approx(0.5 * (1.0 - math.exp(-step * dt_s / 0.2)))
+        np.testing.assert_allclose(setpoint.position_m, place_m, atol=1e-12)
+    reference.reset(np.zeros(3))
+    np.testing.assert_array_equal(reference.advance(np.zeros(3), dt_s, None).velocity_mps, np.zeros(3))
+
+
+def test_the_acceleration_between_setpoints_is_their_change_limited_and_zero_across_a_gap() -> None:
+    before_mps, after_mps = np.zeros((4, 3)), np.tile([0.1, -0.4, 0.0], (4, 1))
+    found = acceleration_mps2(before_mps, after_mps, np.array([0.1, 0.02, 0.0, 1.0]), np.full(4, 4.0))
+    np.testing.assert_allclose(found, [[1.0, -4.0, 0.0], [4.0, -4.0, 0.0], [0, 0, 0], [0, 0, 0]], atol=1e-12)
 
 
 def test_a_drone_below_its_arming_level_stays_on_the_ground_and_says_why() -> None:
