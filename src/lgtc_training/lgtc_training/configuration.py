@@ -99,6 +99,10 @@ class WorldConfig:
     speed_factor: Annotated[tuple[float, float], Fraction, "share of v_max that the vehicles reach"] = (1.0, 1.0)
     lag_s: Annotated[tuple[float, float], Bounds(0.0, 2.0, "s"), "time constant of the vehicles' velocity"] = (0.0, 0.0)
     message_loss: Annotated[tuple[float, float], Fraction, "probability that a message is lost"] = (0.0, 0.0)
+    loss_per_link: Annotated[bool, "that probability is drawn for every link and direction, not once per world"] = False
+    message_delay: Annotated[
+        tuple[int, int], Bounds(0, 100, "ticks"), "how much later than after one tick a message comes, drawn per link"
+    ] = (0, 0)
     start_spread: Annotated[
         tuple[float, float], Bounds(0.01, 1.0), "agents start within +- this around a random point"
     ] = (1.0, 1.0)
@@ -126,7 +130,7 @@ class WorldConfig:
 
     def __post_init__(self) -> None:
         for name in ("agents", "consumers", "supply", "demand_ratio", "demand_share", "demand_each", "discharge_per_s",
-                     "speed_factor", "lag_s", "message_loss", "start_spread"):  # fmt: skip
+                     "speed_factor", "lag_s", "message_loss", "message_delay", "start_spread"):  # fmt: skip
             pair = getattr(self, name)
             if pair is not None and pair[0] > pair[1]:
                 raise ConfigError("", name, f"{list(pair)}", "[lo, hi] with lo at most hi")

@@ -15,6 +15,7 @@ W worlds, N agents, M consumers (maxima of the group; masks say which exist), r 
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -44,8 +45,16 @@ class Heard(NamedTuple):
     """(W, N, K) ticks since then."""
 
 
+class _Sent(NamedTuple):
+    """What was said at one tick."""
+
+    p: Tensor  # (W, N, 2)
+    alive: Tensor  # (W, N) bool
+    messages: list[Tensor]  # per stream (W, N, D)
+
+
 class Links:
-    """The radio: one tick of delay, lost messages, ages. Any number of message streams travel together.
+    """The radio: one tick of delay and more, lost messages, ages. Any number of message streams travel together.
 
     Args:
         worlds, agents: W and N.
@@ -62,10 +71,15 @@ class Links:
         self.p = torch.zeros(worlds, agents, links, 2, device=device)
         self.age = torch.full((worlds, agents, links), float(_NEVER), device=device)
         self.messages = [torch.zeros(worlds, agents, links, width, device=device) for width in widths]
+        self.delay: Tensor | None = None
+        """(W, N, K) further ticks after which a message comes; None: none anywhere."""
+        self._sent: deque[_Sent] = deque(maxlen=1)
 
-    def reset(self, worlds: Tensor) -> None:
-        """Forget what was heard in the worlds (W,) bool."""
-        self.age[worlds] = float(_NEVER)
+    def reset(self, delay: Tensor | None = None) -> None:
+        """Forget what was heard, and take over the links' delays (W, N, K) of whole ticks."""
+        self.age = torch.full_like(self.age, float(_NEVER))
+        self.delay = delay
+        self._sent = deque(maxlen=1 if delay is None else 1 + int(delay.max()))
 
     def send(self, p: Tensor, alive: Tensor, lost: Tensor | None, messages: list[Tensor]) -> None:
         """Transport one tick's messages.
@@ -76,19 +90,24 @@ class Links:
             lost: (W, N, K) bool, per link; None: none is lost.
             messages: per stream (W, N, D).
         """
-        sent_from = self._of_senders(p)
-        offset = sent_from - p.unsqueeze(2)
-        near = offset[..., 0] ** 2 + offset[..., 1] ** 2 <= self.radius**2
-        arrived = near & self._of_senders(alive) & alive.unsqueeze(-1)
-        if lost is not None:
-            arrived = arrived & ~lost
-        if p.shape[1] == 1:
-            arrived = torch.zeros_like(arrived)
-        keep = arrived.unsqueeze(-1)
-        self.p = torch.where(keep, sent_from, self.p)
-        self.age = torch.where(arrived, 1.0, self.age + 1.0)
-        for stream, new in enumerate(messages):
-            self.messages[stream] = torch.where(keep, self._of_senders(new), self.messages[stream])
+        self._sent.appendleft(_Sent(p, alive, messages))
+        self.age = self.age + 1.0
+        for late, sent in enumerate(self._sent):
+            sent_from = self._of_senders(sent.p)
+            offset = sent_from - sent.p.unsqueeze(2)
+            near = offset[..., 0] ** 2 + offset[..., 1] ** 2 <= self.radius**2
+            arrived = near & self._of_senders(sent.alive) & alive.unsqueeze(-1)
+            if self.delay is not None:
+                arrived = arrived & (self.delay == late)
+            if lost is not None:
+                arrived = arrived & ~lost
+            if p.shape[1] == 1:
+                arrived = torch.zeros_like(arrived)
+            keep = arrived.unsqueeze(-1)
+            self.p = torch.where(keep, sent_from, self.p)
+            self.age = torch.where(arrived, 1.0 + late, self.age)
+            for stream, new in enumerate(sent.messages):
+                self.messages[stream] = torch.where(keep, self._of_senders(new), self.messages[stream])
 
     def _of_senders(self, x: Tensor) -> Tensor:
         """(W, N, ...) of agents -> (W, N, K, ...) of the senders that each agent can hear."""
@@ -192,12 +211,14 @@ class World:
 
         self.speed = config.speed_per_s * self._uniform(*config.speed_factor, w, 1, 1)
         self.lag_s = self._uniform(*config.lag_s, w, 1, 1)
-        self.loss = self._uniform(*config.message_loss, w, 1, 1)
+        links = self.links.senders.shape[1]
+        self.loss = self._uniform(*config.message_loss, *((w, n, links) if config.loss_per_link else (w, 1, 1)))
+        delay = self._number(*config.message_delay, w, n, links) if config.message_delay[1] > 0 else None
         self.loss_at = self._event_times(config.losses)
         self.change_at = self._event_times(config.changes)
         self._eventful = frozenset(torch.cat((self.loss_at, self.change_at)).flatten().tolist())
         self.tick = 0
-        self.links.reset(torch.ones(w, dtype=torch.bool, device=self.device))
+        self.links.reset(delay)
         self._settle()
         self.target = torch.full((w, n), -2, device=self.device)
         self._carried = torch.ones_like(self.alive)

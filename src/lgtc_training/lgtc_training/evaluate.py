@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lgtc_core.errors import ConfigError
+from lgtc_core.errors import ConfigError, LgtcError
 from lgtc_core.world import rules
 from lgtc_core.world.expert import greedy_target
 from lgtc_core.world.rules import RewardTerms, RewardWeights
@@ -284,7 +284,13 @@ def battery_worlds(base: WorldConfig, worlds: int = 64) -> WorldConfig:
 
 
 def standard_worlds(
-    base: WorldConfig, agents: int, consumers: int, worlds: int = 64, loss: float = 0.0, once: bool = False
+    base: WorldConfig,
+    agents: int,
+    consumers: int,
+    worlds: int = 64,
+    loss: float = 0.0,
+    once: bool = False,
+    delay: int = 0,
 ) -> WorldConfig:
     """The paper's training case with other N and M: r kinds, no events, full speed; eq. (2) solved again or `once`."""
     plain = WorldConfig(
@@ -294,7 +300,8 @@ def standard_worlds(
     )  # fmt: skip
     return dataclasses.replace(
         plain, worlds=worlds, ticks=EVALUATION_TICKS, agents=(agents, agents), consumers=(consumers, consumers),
-        message_loss=(loss, loss), label_starts=max(2, LABEL_STARTS * 10 // max(10, agents)),
+        message_loss=(loss, loss), message_delay=(delay, delay),
+        label_starts=max(2, LABEL_STARTS * 10 // max(10, agents)),
         relabel_ticks=0 if once else 1, label_gain=LABEL_GAIN, label_margin=LABEL_MARGIN,
     )  # fmt: skip
 
@@ -355,14 +362,28 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the table here as well")
+    parser.add_argument(
+        "--case", nargs=4, type=float, metavar=("N", "M", "LOSS", "DELAY"),
+        help="one case only: agents, consumers, share of messages lost, further ticks until a message comes",
+    )  # fmt: skip
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     from lgtc_training.checkpoint import load_run
 
-    if not arguments.run.is_dir():
-        raise ConfigError(str(arguments.run), "", "no such folder", "the folder of a training run")
-    run = load_run(arguments.run)
-    table = full_table(run.policy, run.config.worlds[0], run.config.rewards, arguments.seeds, arguments.worlds)
+    try:
+        if not arguments.run.is_dir():
+            raise ConfigError(str(arguments.run), "", "no such folder", "the folder of a training run")
+        run = load_run(arguments.run)
+    except LgtcError as error:
+        raise SystemExit(f"evaluate: {error}") from None
+    base, rewards = run.config.worlds[0], run.config.rewards
+    if arguments.case is None:
+        table = full_table(run.policy, base, rewards, arguments.seeds, arguments.worlds)
+    else:
+        n, m, loss, delay = arguments.case
+        case = standard_worlds(base, int(n), int(m), arguments.worlds, loss, delay=int(delay))
+        seeds = [HELD_OUT + 1000 * i for i in range(arguments.seeds)]
+        table = dataclasses.asdict(compare(run.policy, case, rewards, seeds))
     text = json.dumps(table, indent=2)
     if arguments.json:
         arguments.json.write_text(text + "\n", encoding="utf-8")

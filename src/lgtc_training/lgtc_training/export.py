@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from lgtc_core import schema
-from lgtc_core.errors import ConfigError, ContractError
+from lgtc_core.errors import ConfigError, ContractError, LgtcError
 from lgtc_core.mind.card import POLICY_FILE, VALUE_FILE, ModelCard, write_card
 from lgtc_core.mind.observation import INPUTS, OUTPUTS_POLICY, OUTPUTS_VALUE, Observation, consumer_width, own_width
 from lgtc_training import checkpoint
@@ -197,17 +197,20 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    folder = arguments.run
-    if folder.is_file():
-        folder = Path("runs") / schema.load(ExperimentConfig, folder).name
-    if not (folder / checkpoint.CONFIG).is_file():
-        raise ConfigError(
-            str(folder), "", "no training run", "the folder of a run; train first (make train CONFIG=...)"
-        )
-    name = arguments.name or schema.load(ExperimentConfig, folder / checkpoint.CONFIG).name
-    directory = arguments.models / name
-    card = export(folder, directory, name, arguments.seeds, arguments.worlds, not arguments.last)
-    logger.info("wrote %s, contract %s", directory, card.contract[:12])
+    try:
+        folder = arguments.run
+        if folder.is_file():
+            folder = Path("runs") / schema.load(ExperimentConfig, folder).name
+        if not (folder / checkpoint.CONFIG).is_file():
+            raise ConfigError(
+                str(folder), "", "no training run", "the folder of a run; train first (make train CONFIG=...)"
+            )
+        name = arguments.name or schema.load(ExperimentConfig, folder / checkpoint.CONFIG).name
+        directory = arguments.models / name
+        card = export(folder, directory, name, arguments.seeds, arguments.worlds, not arguments.last)
+        logger.info("wrote %s, contract %s", directory, card.contract[:12])
+    except LgtcError as error:
+        raise SystemExit(f"export: {error}") from None
 
 
 if __name__ == "__main__":

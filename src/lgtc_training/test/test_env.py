@@ -123,6 +123,44 @@ def test_a_message_arrives_one_tick_later_ages_and_is_forgotten() -> None:
     assert links.heard(p)[1].sum() == 0
 
 
+@settings(max_examples=10, deadline=None)
+@given(seeds)
+def test_a_delayed_message_is_what_was_said_so_many_ticks_ago_on_that_link_and_says_its_age(seed: int) -> None:
+    config = dataclasses.replace(
+        QUIET, worlds=2, agents=(4, 4), consumers=(2, 2), start_spread=(0.1, 0.1), message_delay=(0, 3)
+    )
+    world = world_of(config, seed)
+    delay = world.links.delay
+    assert delay is not None
+    assert set(delay.unique().tolist()) <= {0, 1, 2, 3}
+    said, positions = [], []
+    for tick in range(9):
+        said.append(torch.randn(2, 4, 3))
+        positions.append(world.p)
+        world.step(torch.zeros_like(world.p), [said[-1]])
+        seen, mask = world.links.heard(world.p)
+        for w, i, k in torch.cartesian_prod(torch.arange(2), torch.arange(4), torch.arange(3)).tolist():
+            sender, late = int(world.links.senders[i, k]), int(delay[w, i, k])
+            assert bool(mask[w, i, k]) == (tick >= late)
+            if tick >= late:
+                assert torch.equal(world.links.messages[0][w, i, k], said[tick - late][w, sender])
+                assert torch.equal(world.links.p[w, i, k], positions[tick - late][w, sender])
+                assert seen[w, i, k, 2] == 1 + late
+
+
+def test_loss_rates_differ_between_links_where_that_is_asked_for() -> None:
+    config = WorldConfig(
+        worlds=2, agents=(8, 8), message_loss=(0.0, 1.0), loss_per_link=True, start_spread=(0.01, 0.01)
+    )
+    world = world_of(config)
+    heard = torch.zeros(2, 8, 7)
+    for _ in range(200):
+        world.step(torch.zeros_like(world.p), [torch.zeros(2, 8, 3)])
+        heard += world.links.age == 1
+    assert (heard / 200 - (1 - world.loss)).abs().max() < 0.2
+    assert (heard / 200).std() > 0.2
+
+
 def test_neither_the_far_nor_the_lost_are_heard() -> None:
     links = Links(1, 3, 1.0, (1,), torch.device("cpu"))
     p = torch.tensor([[[0.0, 0.0], [0.5, 0.0], [-0.9, 0.9]]])
