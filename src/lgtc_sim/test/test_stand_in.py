@@ -197,6 +197,16 @@ def test_an_owner_that_is_only_slow_gets_its_drone_back_with_its_next_setpoint()
     assert not [order for order in air.orders if order[2] is Action.LAND]
 
 
+def test_a_drone_that_was_taken_over_and_given_back_is_taken_over_again_without_landing() -> None:
+    air = Air()
+    air.fly()
+    for _ in range(3):
+        air.fall_silent(0.5)
+        air.run(3.0)
+    assert air.owner.pilot.phase is VehiclePhase.FLYING
+    assert not [order for order in air.orders if order[2] in (Action.NOTIFY_STOP, Action.LAND)]
+
+
 def test_an_owner_that_comes_back_in_mid_landing_goes_on_landing_and_never_lifts_it_again() -> None:
     air = Air()
     air.fly()

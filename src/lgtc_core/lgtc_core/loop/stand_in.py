@@ -99,6 +99,7 @@ class StandIn:
         self._setpoint: Callable[[], Setpoint] | None = None
         self._setpoint_s = -math.inf
         self._taken_s = math.inf
+        self._posed_s = -math.inf
         self._told = ""
 
     @property
@@ -128,6 +129,7 @@ class StandIn:
 
     def pose(self, pose: Pose) -> None:
         """The drone's pose. Needed only while `flying`."""
+        self._posed_s = pose.stamp_s
         self.guard.pose(*pose)
         if self._flyer is not None:
             self._flyer.pose(pose)
@@ -159,7 +161,7 @@ class StandIn:
         if flyer.airborne:
             self.guard.landing = flyer.pilot.phase is VehiclePhase.LANDING
             command = self.guard.command(now_s)
-            if not math.isnan(command.stamp_s):
+            if self._posed_s > self._taken_s:  # before, the guard knows at best where the drone was another time
                 flyer.command(command)
         return flyer.tick(now_s)
 

@@ -1,0 +1,264 @@
+"""Kill every kind of process of a real flight with SIGKILL, and measure what the drones noticed.
+
+    ./setup/run python bench/process_kills.py --flights 5   # one kill of every kind per flight; adds to the file
+    ./setup/run python bench/process_kills.py --summary
+
+Each flight is `lgtc sim` as anybody starts it, runner and restarts included; the kills come some seconds apart, the one
+that ends the mission last. Times are the drones' (stamps of their messages, simulated seconds):
+
+    hold        kill to the first setpoint of the stand-in (wings), or to the first safe command that holds (mind)
+    gap         longest pause between two setpoints of any drone in the air, from the kill to the next one
+    down        of the drone whose wings were killed, kill to touchdown; of all after the supervisor's
+    closest     smallest distance of two centres in the flight; fastest fall: largest speed downwards
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import rclpy
+import yaml
+from rclpy.executors import SingleThreadedExecutor
+
+from lgtc_core import topics, wire
+from lgtc_core.flight.phases import MissionPhase, SafetyMode, VehiclePhase
+from lgtc_core.loop.stand_in import SIGNATURE
+from lgtc_nodes.qos import STREAMS
+
+KINDS = ("recorder", "demand_server", "stand_in", "mind", "wings", "supervisor")
+"""In this order in every flight: what ends the mission comes last."""
+WATCHED_S = 6.0
+"""Simulated time from one kill to the next."""
+STREAMING = (VehiclePhase.HOLDING, VehiclePhase.FLYING)
+
+
+class Bystander:
+    """Hears what a team says."""
+
+    def __init__(self, drones: Sequence[str], domain: int) -> None:
+        self.drones = tuple(drones)
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("bystander", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.mission: MissionPhase | None = None
+        self.now_s = 0.0
+        self.phases: dict[str, VehiclePhase] = {}
+        self.position_m: dict[str, Any] = {}
+        self.setpoints: dict[str, list[tuple[float, str]]] = {name: [] for name in self.drones}
+        self.holds: dict[str, list[float]] = {name: [] for name in self.drones}
+        self.landed_s: dict[str, float] = {}
+        self.closest_m, self.fall_mps = math.inf, 0.0
+        self._hear(topics.MISSION, self._mission)
+        for name in self.drones:
+            for topic, take in (
+                (topics.POSE, self._pose),
+                (topics.SETPOINT, self._setpoint),
+                (topics.VEHICLE, self._vehicle),
+                (topics.SAFETY, self._safety),
+            ):
+                self._hear(topic, partial(take, name), name)
+
+    def spin(self, until: Callable[[], bool], limit_s: float) -> bool:
+        """Listen until something is true; False if it was not within a wall time."""
+        end_s = time.monotonic() + limit_s
+        while not until():
+            self.executor.spin_once(timeout_sec=0.05)
+            if time.monotonic() > end_s:
+                return False
+        return True
+
+    def close(self) -> None:
+        """Leave the network."""
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+    def _hear(self, topic: str, take: Callable[[Any], None], drone: str | None = None) -> None:
+        kind, qos = STREAMS[topic]
+        self.node.create_subscription(kind, topic if drone is None else topics.of_drone(drone, topic), take, qos)
+
+    def _mission(self, message: Any) -> None:
+        self.mission = MissionPhase(message.phase)
+
+    def _vehicle(self, name: str, message: Any) -> None:
+        self.phases[name] = VehiclePhase(message.phase)
+        if self.phases[name] is VehiclePhase.LANDED:
+            self.landed_s.setdefault(name, wire.stamp_from_wire(message))
+
+    def _setpoint(self, name: str, message: Any) -> None:
+        self.setpoints[name].append((wire.stamp_from_wire(message), message.child_frame_id))
+
+    def _safety(self, name: str, message: Any) -> None:
+        if message.mode == SafetyMode.NOMINAL_LOST:
+            self.holds[name].append(wire.stamp_from_wire(message))
+
+    def _pose(self, name: str, message: Any) -> None:
+        pose = wire.pose_from_wire(message)
+        before = self.position_m.get(name)
+        self.now_s = max(self.now_s, pose.stamp_s)
+        if before is not None and pose.stamp_s > before.stamp_s:
+            sunk_m = before.position_m[2] - pose.position_m[2]
+            self.fall_mps = max(self.fall_mps, float(sunk_m / (pose.stamp_s - before.stamp_s)))
+        self.position_m[name] = pose
+        if pose.position_m[2] > 0.1:
+            for other, seen in self.position_m.items():
+                if other != name and seen.position_m[2] > 0.1 and abs(seen.stamp_s - pose.stamp_s) < 0.03:
+                    self.closest_m = min(self.closest_m, math.dist(seen.position_m, pose.position_m))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fly and kill; 0 if no figure is beyond its mark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flights", type=int, default=3)
+    parser.add_argument("--drones", type=int, default=3)
+    parser.add_argument("--domain", type=int, default=5)
+    parser.add_argument("--folder", type=Path, default=Path("runs/process_kills"))
+    parser.add_argument("--summary", action="store_true", help="only tell what was measured so far")
+    arguments = parser.parse_args(argv)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    results = arguments.folder / "kills.jsonl"
+    for _ in range(0 if arguments.summary else arguments.flights):
+        rows = fly(arguments)
+        with results.open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+        for row in rows:
+            print(json.dumps(row), flush=True)
+    return summary(results)
+
+
+def fly(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """One flight with one kill of every kind."""
+    run_dir = (arguments.folder / f"flight-{time.time_ns()}").resolve()
+    run_dir.mkdir(parents=True)
+    place = {"position_m": [0.0, 1.2], "demand": {"battery": {"amount": 2.0, "depletion": "zero_depletion"}}}
+    scenario = {"title": "Kills", "count": arguments.drones, "consumers": {"here": place}, "duration_s": 600.0}
+    (run_dir / "kills.yaml").write_text(yaml.safe_dump(scenario))
+    environment = os.environ | {"ROS_DOMAIN_ID": str(arguments.domain)}
+    command = ["lgtc", "sim", "--scenario", str(run_dir / "kills.yaml"), "--no-live", "--run-dir", str(run_dir / "run")]
+    with (run_dir / "lgtc.log").open("wb") as log:
+        flight = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+    watch = Bystander([f"cf{i + 1}" for i in range(arguments.drones)], arguments.domain)
+    rows: list[dict[str, Any]] = []
+    try:
+        flying = partial(all_fly, watch)
+        if not watch.spin(flying, 180.0):
+            raise SystemExit(f"no flight within 180 s; see {run_dir / 'lgtc.log'}")
+        for kind in KINDS:
+            rows.append(kill(watch, kind, run_dir))
+        watch.spin(lambda: flight.poll() is not None, 90.0)
+    finally:
+        if flight.poll() is None:
+            os.killpg(flight.pid, signal.SIGINT)
+            watch.spin(lambda: flight.poll() is not None, 60.0)
+        watch.close()
+    for row in rows:
+        row |= {"closest_m": round(watch.closest_m, 3), "fall_mps": round(watch.fall_mps, 2)}
+    return rows
+
+
+def all_fly(watch: Bystander) -> bool:
+    """Every drone follows its policy."""
+    phases = [watch.phases.get(name) for name in watch.drones]
+    return watch.mission is MissionPhase.ACTIVE and all(phase is VehiclePhase.FLYING for phase in phases)
+
+
+def kill(watch: Bystander, kind: str, run_dir: Path) -> dict[str, Any]:
+    """Kill one process and watch what follows."""
+    victim = {"mind": watch.drones[0], "wings": watch.drones[1]}.get(kind, "")
+    node = {"mind": f"policy:{victim}", "wings": f"vehicle:{victim}"}.get(kind, kind)
+    begun_s = watch.now_s
+    watch.spin(lambda: watch.now_s > begun_s + 1.0, 60.0)
+    up = [name for name in watch.drones if watch.phases.get(name) in STREAMING]
+    killed_s = watch.now_s
+    os.kill(pid_of(node, run_dir), signal.SIGKILL)
+    over = partial(lambda: watch.now_s > killed_s + WATCHED_S)
+    if kind in ("wings", "supervisor"):
+        wanted = [victim] if victim else [name for name in watch.drones if name not in watch.landed_s]
+        watch.spin(lambda: all(name in watch.landed_s for name in wanted), 60.0)
+    else:
+        watch.spin(over, 120.0)
+    row: dict[str, Any] = {"kind": kind, "gap_s": round(longest_gap_s(watch, up, killed_s), 3)}
+    if kind == "wings":
+        taken = [time_s for time_s, author in watch.setpoints[victim] if author == SIGNATURE and time_s >= killed_s]
+        row["hold_s"] = round(taken[0] - killed_s, 3) if taken else None
+        row["down_s"] = round(watch.landed_s.get(victim, math.inf) - killed_s, 2)
+    elif kind == "mind":
+        held = [time_s for time_s in watch.holds[victim] if time_s >= killed_s]
+        row["hold_s"] = round(held[0] - killed_s, 3) if held else None
+    elif kind == "supervisor":
+        row["down_s"] = round(max(watch.landed_s.get(name, math.inf) for name in watch.drones) - killed_s, 2)
+    if kind not in ("wings", "supervisor"):
+        row["flying_after"] = sum(watch.phases.get(name) in STREAMING for name in watch.drones) == len(watch.drones)
+    return row
+
+
+def longest_gap_s(watch: Bystander, drones: Sequence[str], since_s: float) -> float:
+    """Longest pause between two setpoints of a drone that was in the air at `since_s`, until it began to descend."""
+    worst_s = 0.0
+    for name in drones:
+        times_s = [time_s for time_s, _ in watch.setpoints[name] if time_s >= since_s - 0.1]
+        worst_s = max([worst_s, *(later - earlier for earlier, later in pairwise(times_s))])
+    return worst_s
+
+
+def pid_of(node: str, run_dir: Path) -> int:
+    """Process id of the process of this flight that runs a node."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if node in words and any(str(run_dir) in word for word in words):
+                return int(folder.name)
+    raise SystemExit(f"no process of {run_dir} runs {node}")
+
+
+def summary(results: Path) -> int:
+    """Print the table; 1 if a mark was missed."""
+    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    print("| killed | kills | hold within (median, worst) | longest gap (median, worst) | down within | all fly on |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    missed = False
+    for kind in KINDS:
+        mine = [row for row in rows if row["kind"] == kind]
+        if not mine:
+            continue
+        holds = [row["hold_s"] if row["hold_s"] is not None else math.inf for row in mine if "hold_s" in row]
+        gaps, downs = [row["gap_s"] for row in mine], [row["down_s"] for row in mine if "down_s" in row]
+        on = [row["flying_after"] for row in mine if "flying_after" in row]
+        cells = [
+            f"{statistics.median(holds):.2f} s, {max(holds):.2f} s" if holds else "",
+            f"{statistics.median(gaps):.2f} s, {max(gaps):.2f} s",
+            f"{max(downs):.1f} s" if downs else "",
+            f"{sum(on)} of {len(on)}" if on else "",
+        ]
+        print(f"| {kind} | {len(mine)} | {' | '.join(cells)} |")
+        missed |= max(gaps) > 0.4 or max(holds, default=0.0) > 0.3
+    if rows:
+        closest_m, fall_mps = min(row["closest_m"] for row in rows), max(row["fall_mps"] for row in rows)
+        print(
+            f"closest pair {closest_m:.2f} m, fastest descent {fall_mps:.2f} m/s; load average {os.getloadavg()[0]:.1f}"
+        )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
