@@ -9,6 +9,7 @@ liquid     x_i . 1 / F in [-1, 1]: projection of the liquid state on the unit ve
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -106,6 +107,15 @@ def share_met(flight: Flight) -> Floats:
     """Share of all amounts asked for that is met, at every demand message (T,)."""
     demand = flight.demand
     return np.asarray(rules.satisfaction(demand.demanded, demand.remaining, demand.exists), dtype=np.float64)
+
+
+def mean_share_met(flight: Flight) -> float:
+    """Share of all amounts asked for that was met, mean over the time under the policies; NaN without a demand."""
+    rows = np.flatnonzero(within(flight.demand, flight.active_s))
+    if not len(rows):
+        return math.nan
+    spans = np.diff(np.append(flight.demand.time_s[rows], flight.active_s[1]))
+    return float((share_met(flight)[rows] * spans).sum() / max(spans.sum(), 1e-9))
 
 
 def share_met_per_consumer(flight: Flight) -> Floats:

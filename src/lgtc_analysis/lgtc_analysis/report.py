@@ -9,6 +9,7 @@ import argparse
 import datetime
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from lgtc_analysis.flight import Flight
 from lgtc_analysis.palette import DARK, DRONE_COLOURS, LIGHT, css_variables
 from lgtc_analysis.replay import replay
 from lgtc_analysis.verdict import Verdict, percent, verdict
-from lgtc_core.errors import LgtcError
+from lgtc_core.errors import ContractError, LgtcError
 from lgtc_core.flight.phases import SafetyMode
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -109,14 +110,25 @@ SECTIONS = (
 )
 
 
-def write_report(flight: Flight | Path | str, html: Path | str) -> Verdict:
+def write_report(flight: Flight | Path | str, html: Path | str, beside: Flight | Path | str | None = None) -> Verdict:
     """Write the report of a flight (or of its bag) and return the verdict.
 
+    Args:
+        flight: the flight.
+        html: file to write.
+        beside: another flight of the same scenario, the expert's for instance: the report says how much of its demand
+            curve this one reached.
+
     Raises:
-        ContractError: the bag cannot be read.
+        ContractError: a bag cannot be read, or the other flight is of another scenario.
         OSError: the file cannot be written.
     """
     one = flight if isinstance(flight, Flight) else read_flight(flight)
+    other = beside if isinstance(beside, Flight) or beside is None else read_flight(beside)
+    if other is not None and other.info.name != one.info.name:
+        raise ContractError(
+            f"{other.source}: scenario", other.info.name, f"{one.info.name}, as in the flight that it stands beside"
+        )
     judged = verdict(one)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -129,7 +141,7 @@ def write_report(flight: Flight | Path | str, html: Path | str) -> Verdict:
         flight=one,
         verdict=judged,
         figures=[(section, _drawing(one, section)) for section in _sections(one)],
-        cards=list(_cards(one)),
+        cards=list(_cards(one, other)),
         handovers=metrics.handovers(one),
         events=[(event.at_s, story.event_words(one, event)) for event in one.team.events],
         origin=list(_origin(one)),
@@ -204,16 +216,18 @@ class Card:
         return cls(f"{value:.{digits}f}", unit, label) if np.isfinite(value) else cls("never", "", label)
 
 
-def _cards(flight: Flight) -> Iterator[Card]:
+def _cards(flight: Flight, other: Flight | None) -> Iterator[Card]:
     begin, end = flight.active_s
     rows = np.flatnonzero(metrics.within(flight.demand, flight.active_s))
     yield Card(str(len(flight.names)), "", "drones")
     yield Card.of(end - begin, 1, "s", "under the policies")
     if len(rows):
-        share = metrics.share_met(flight)[rows]
-        spans = np.diff(np.append(flight.demand.time_s[rows], end))
-        mean = float((share * spans).sum() / max(spans.sum(), 1e-9))
-        yield Card(percent(float(share[-1])).rstrip(" %"), "%", f"demand met at the end ({percent(mean)} on average)")
+        last, mean = float(metrics.share_met(flight)[rows[-1]]), metrics.mean_share_met(flight)
+        yield Card(percent(last).rstrip(" %"), "%", f"demand met at the end ({percent(mean)} on average)")
+        theirs = math.nan if other is None else metrics.mean_share_met(other)
+        if other is not None and theirs > 0:
+            who = "another flight" if other.info.policy == "model" else f"the {other.info.policy}"
+            yield Card(percent(mean / theirs).rstrip(" %"), "%", f"of what {who} met on average in this scenario")
     took = [one.took_s for one in metrics.coverages(flight)]
     if took:
         yield Card.of(float(np.max(took)), 1, "s", "until every place was covered")
@@ -284,13 +298,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("bag", type=Path, help="folder or .mcap file of a recorded flight")
     parser.add_argument("out", type=Path, nargs="?", help="HTML file to write; default: beside the bag")
+    parser.add_argument("--beside", type=Path, help="bag of another flight of the scenario, to compare demand met")
     parser.add_argument("--picture", type=Path, help="also write a still picture (PNG) here")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         flight = read_flight(given.bag)
         html = given.out or given.bag.with_name(f"{given.bag.stem}_report.html")
-        judged = write_report(flight, html)
+        judged = write_report(flight, html, given.beside)
         if given.picture:
             write_picture(flight, given.picture)
     except (LgtcError, OSError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -23,6 +24,7 @@ from lgtc_analysis.palette import DARK, LIGHT, PAGE
 from lgtc_analysis.replay import replay
 from lgtc_analysis.timeline import timeline
 from lgtc_analysis.verdict import verdict
+from lgtc_core.errors import ContractError
 
 Fly = Callable[..., Path]
 Flown = Callable[..., Flight]
@@ -104,6 +106,24 @@ def test_the_page_says_what_the_verdict_says(html: Path, flight: Flight) -> None
         assert f"{check.name} ✓ pass {check.got} {check.needed}" in words
     assert "cf3 at 12.0 s it landed" in words
     assert "cf3: battery set to 0" in words
+
+
+def test_beside_the_experts_flight_it_says_what_share_of_its_demand_curve_was_reached(
+    flight: Flight, tmp_path: Path
+) -> None:
+    half = np.where(flight.demand.demanded > 0, 0.5 * flight.demand.remaining + 0.5 * flight.demand.demanded, 0.0)
+    info = dataclasses.replace(flight.info, policy="expert")
+    worse = dataclasses.replace(flight, demand=dataclasses.replace(flight.demand, remaining=half))
+    expert = dataclasses.replace(flight, info=info)
+    report.write_report(worse, tmp_path / "worse.html", expert)
+    words = " ".join(Page((tmp_path / "worse.html").read_text(encoding="utf-8")).words.split())
+    assert "50 % of what the expert met on average" in words
+    report.write_report(expert, tmp_path / "expert.html")
+    assert "the expert, at the tick of model" in Page((tmp_path / "expert.html").read_text(encoding="utf-8")).words
+    other = dataclasses.replace(flight, info=dataclasses.replace(info, name="elsewhere"))
+    with pytest.raises(ContractError, match="elsewhere"):
+        report.write_report(flight, tmp_path / "no.html", other)
+    assert not (tmp_path / "no.html").exists()
 
 
 def test_a_failed_flight_is_called_failed(fly: Fly, tmp_path: Path) -> None:

@@ -79,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write the HTML report of a recorded flight")
     report.add_argument("bag", type=Path, help="a bag, or the run folder that holds it")
     report.add_argument("-o", "--output", type=Path, help="default: report.html beside the bag")
+    report.add_argument(
+        "--beside",
+        type=Path,
+        metavar="BAG",
+        help="another flight of the scenario, the expert's, to compare",
+    )
     report.add_argument("--open", action="store_true", help="open it in the browser")
     report.set_defaults(run=_report)
 
@@ -209,11 +215,11 @@ def _judged(plan: Plan, console: Console, open_it: bool) -> bool:
     return _write_report(plan.bag_dir, plan.inputs.run_dir / "report.html", console, open_it)
 
 
-def _write_report(bag: Path, output: Path, console: Console, open_it: bool) -> bool:
+def _write_report(bag: Path, output: Path, console: Console, open_it: bool, beside: Path | None = None) -> bool:
     from lgtc_analysis.report import write_report  # loads matplotlib
 
     with console.status("writing the report ..."):
-        verdict = write_report(bag, output)
+        verdict = write_report(bag, output, beside)
     console.print(show.verdict_table(verdict))
     console.print(f"report: {output}", markup=False, soft_wrap=True)
     if open_it:
@@ -231,9 +237,15 @@ def _plan(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _report(arguments: argparse.Namespace, console: Console) -> int:
-    bag = arguments.bag / "bag" if (arguments.bag / "bag").is_dir() else arguments.bag
+    bag = _bag(arguments.bag)
     output = arguments.output or bag.parent / "report.html"
-    return OK if _write_report(bag, output, console, arguments.open) else FAILED
+    beside = None if arguments.beside is None else _bag(arguments.beside)
+    return OK if _write_report(bag, output, console, arguments.open, beside) else FAILED
+
+
+def _bag(path: Path) -> Path:
+    """A bag, given as itself or as the run folder that holds it."""
+    return path / "bag" if (path / "bag").is_dir() else path
 
 
 def _model_show(arguments: argparse.Namespace, console: Console) -> int:
