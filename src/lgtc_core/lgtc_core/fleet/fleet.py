@@ -64,9 +64,19 @@ class DroneEntry(DroneType):
 
     type: Annotated[str | None, "One of `types`; null: `default_type`"] = None
     start_m: Annotated[tuple[float, float], _PLACE, "Where it stands on the floor, world frame, east and north"]
+    uri: Annotated[str | None, "Radio address, as in radio://0/80/2M/E7E7E7E701; null: can be simulated only"] = None
 
 
 D = TypeVar("D", bound=DroneType)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crazyswarm2:
+    """The user's own keys for the files of crazyswarm2; they win over what is generated."""
+
+    crazyflies: Annotated[Mapping[str, Any], "Keys of crazyflies.yaml"] = field(default_factory=dict)
+    server: Annotated[Mapping[str, Any], "Parameters of crazyflie_server"] = field(default_factory=dict)
+    motion_capture: Annotated[Mapping[str, Any], "Parameters of motion_capture_tracking"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +97,9 @@ class FleetFile:
     name_prefix: Annotated[str, "Generated drones are called by this and a number"] = "cf"
     spacing_m: Annotated[float, Bounds(0.1, 100.0, "m"), "Distance between generated start places"] = 0.6
     vehicle: Annotated[VehicleModel, "How simulated drones move"] = VehicleModel.KINEMATIC
+    crazyswarm2: Annotated[Crazyswarm2, "Your own keys for the files that crazyswarm2 reads"] = field(
+        default_factory=Crazyswarm2
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +171,7 @@ def build_fleet(data: object, source: str) -> Fleet:
     for name, layer in file.types.items():
         if not is_name(name):
             raise ConfigError(source, f"types.{name}", f"the name {name!r}", EXPECTED)
-        _layer(DroneType, _merge(file.all, layer), file, source, f"types.{name}")
+        _layer(DroneType, merge(file.all, layer), file, source, f"types.{name}")
     if not file.types:
         raise ConfigError(source, "types", "no drone type", "at least one, as in `crazyflie: {}`")
     if file.default_type is not None and file.default_type not in file.types:
@@ -166,6 +179,7 @@ def build_fleet(data: object, source: str) -> Fleet:
     if not is_name(f"{file.name_prefix}1"):
         raise ConfigError(source, "name_prefix", repr(file.name_prefix), EXPECTED)
     drones = {name: _resolve(file, name, layer, source) for name, layer in file.drones.items()}
+    _check_addresses(drones, source)
     fleet = Fleet(source=source, kinds=file.kinds, arena=file.arena, drones=drones, file=file)
     if file.count is None and not drones:
         raise ConfigError(source, "drones", "no drone", "at least one drone, or a `count`")
@@ -216,7 +230,7 @@ def _resolve(file: FleetFile, name: str, layer: Mapping[str, Any], source: str) 
     if not isinstance(type_name, str) or type_name not in file.types:
         got = "none, and there are several types" if type_name is None else repr(type_name)
         raise ConfigError(source, f"{key}.type", got, f"one of {', '.join(file.types)}")
-    merged = _merge(_merge(file.all, file.types[type_name]), layer)
+    merged = merge(merge(file.all, file.types[type_name]), layer)
     return _layer(DroneEntry, {**merged, "type": type_name}, file, source, key)
 
 
@@ -231,12 +245,22 @@ def _layer(cls: type[D], data: Mapping[str, Any], file: FleetFile, source: str, 
     return drone
 
 
-def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+def _check_addresses(drones: Mapping[str, DroneEntry], source: str) -> None:
+    """Two drones at one radio address would both obey either's commands."""
+    owners: dict[str, str] = {}
+    for name, drone in drones.items():
+        if drone.uri is not None and drone.uri in owners:
+            got = f"{drone.uri}, which is that of {owners[drone.uri]}"
+            raise ConfigError(source, f"drones.{name}.uri", got, "an address of its own")
+        owners[drone.uri or ""] = name
+
+
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     """`high` over `low`, key by key, nested mappings too."""
     result = dict(low)
     for name, value in high.items():
         below = result.get(name)
-        result[name] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        result[name] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return result
 
 

@@ -1,0 +1,187 @@
+"""The files that crazyswarm2 reads, made from the fleet: crazyflies.yaml, server.yaml, motion_capture.yaml.
+
+The user's own keys (`crazyswarm2:` of the fleet file) lie over what is generated, key by key. crazyswarm2 runs in the
+namespace `NAMESPACE`, as its services have the names of ours and other types; the adapter node translates.
+
+Radio load of one radio, in packets per second, is what the pre-flight gate holds against `RADIO_BUDGET_PER_S`:
+
+    load = sum over its drones (setpoints + pose log + status log)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lgtc_core.errors import ConfigError
+from lgtc_core.fleet.fleet import DroneEntry, Fleet, merge
+
+NAMESPACE = "crazyswarm"
+SETPOINT_HZ = 50.0
+POSE_HZ = 20.0
+STATUS_HZ = 5.0
+RADIO_BUDGET_PER_S = 500.0
+"""Packets per second that one Crazyradio is planned for: half of what it can acknowledge, as losses cost repeats."""
+MELLINGER, PID = 2, 1
+"""Values of the firmware's parameter stabilizer.controller."""
+KALMAN = 2
+"""Value of the firmware's parameter stabilizer.estimator: the one that fuses motion capture."""
+
+_URI = re.compile(
+    r"(?P<scheme>radio|usb)://(?P<radio>\d+)(?:/(?P<channel>\d+)/(?P<rate>250K|1M|2M)/(?P<address>[0-9A-F]{10}))?"
+)
+
+
+def crazyflies(fleet: Fleet, drones: Mapping[str, DroneEntry]) -> dict[str, Any]:
+    """Content of crazyflies.yaml for `drones`, by name.
+
+    Without an address a drone can be simulated only; its `uri` then is one that nobody answers.
+    """
+    types = {str(drone.type): drone for drone in drones.values()}
+    made = {
+        "fileversion": 3,
+        "robots": {
+            name: {
+                "enabled": True,
+                "uri": drone.uri or "usb://0",
+                "initial_position": [float(drone.start_m[0]), float(drone.start_m[1]), 0.0],
+                "type": str(drone.type),
+            }
+            for name, drone in drones.items()
+        },
+        "robot_types": {
+            name: {
+                "motion_capture": {
+                    "tracking": "librigidbodytracker",
+                    "marker": "default_single_marker",
+                    "dynamics": "default",
+                },
+                "big_quad": False,
+                "battery": {
+                    "voltage_warning": drone.battery.warn_voltage_v,
+                    "voltage_critical": drone.battery.critical_voltage_v,
+                },
+            }
+            for name, drone in types.items()
+        },
+        "all": {
+            "firmware_logging": {
+                "enabled": True,
+                "default_topics": {"pose": {"frequency": int(POSE_HZ)}, "status": {"frequency": int(STATUS_HZ)}},
+            },
+            "firmware_params": {
+                "commander": {"enHighLevel": 1},
+                "stabilizer": {"estimator": KALMAN, "controller": MELLINGER},
+                "locSrv": {"extPosStdDev": 1e-3, "extQuatStdDev": 0.5e-1},
+            },
+            "reference_frame": "world",
+            "broadcasts": {"num_repeats": 15, "delay_between_repeats_ms": 1},
+        },
+    }
+    return merge(made, fleet.file.crazyswarm2.crazyflies)
+
+
+def server(fleet: Fleet) -> dict[str, Any]:
+    """Content of server.yaml; its `sim` part counts in crazyswarm2's simulator only."""
+    parameters = {
+        "warnings": {
+            "frequency": 1.0,
+            "motion_capture": {"warning_if_rate_outside": [80.0, 120.0]},
+            "communication": {
+                "max_unicast_latency": 10.0,
+                "min_unicast_ack_rate": 0.9,
+                "min_unicast_receive_rate": 0.9,
+                "min_broadcast_receive_rate": 0.9,
+                "publish_stats": False,
+            },
+        },
+        "firmware_params": {"query_all_values_on_connect": False},
+        "sim": {
+            "max_dt": 0.0,
+            "backend": "np",
+            "visualizations": {"rviz": {"enabled": True}},  # without it the simulator tells nobody where a drone is
+            "controller": "mellinger",
+        },
+    }
+    return {f"/{NAMESPACE}/crazyflie_server": {"ros__parameters": merge(parameters, fleet.file.crazyswarm2.server)}}
+
+
+def motion_capture(fleet: Fleet, drones: Mapping[str, DroneEntry]) -> dict[str, Any]:
+    """Content of motion_capture.yaml: one rigid body of a single marker per drone. Type and host are the user's."""
+    parameters = {
+        "type": "optitrack",
+        "hostname": "",
+        "topics": {
+            "frame_id": "world",
+            "poses": {"qos": {"mode": "sensor", "deadline": 100.0}},
+            "tf": {"child_frame_id": "{}_mocap"},
+        },
+        "marker_configurations": {
+            "default_single_marker": {"offset": [0.0, 0.0, 0.0], "points": {"p0": [0.0, 0.0, 0.022]}}
+        },
+        "dynamics_configurations": {
+            "default": {
+                "max_velocity": [2.0, 2.0, 3.0],
+                "max_angular_velocity": [20.0, 20.0, 10.0],
+                "max_roll": 1.4,
+                "max_pitch": 1.4,
+                "max_fitness_score": 0.001,
+            }
+        },
+        "rigid_bodies": {
+            name: {
+                "initial_position": [float(drone.start_m[0]), float(drone.start_m[1]), 0.0],
+                "marker": "default_single_marker",
+                "dynamics": "default",
+            }
+            for name, drone in drones.items()
+        },
+    }
+    merged = merge(parameters, fleet.file.crazyswarm2.motion_capture)
+    return {f"/{NAMESPACE}/motion_capture_tracking": {"ros__parameters": merged}}
+
+
+def files(fleet: Fleet, names: Sequence[str], folder: Path) -> dict[Path, str]:
+    """All three files as text, by path below `folder`.
+
+    Raises:
+        ConfigError: a drone is not in the fleet.
+    """
+    everybody = fleet.first(max(len(fleet.drones), len(names)))
+    unknown = [name for name in names if name not in everybody]
+    if unknown:
+        raise ConfigError(fleet.source, "drones", f"no {unknown[0]}", f"one of {', '.join(everybody)}")
+    drones = {name: everybody[name] for name in names}
+    contents = {
+        "crazyflies.yaml": crazyflies(fleet, drones),
+        "server.yaml": server(fleet),
+        "motion_capture.yaml": motion_capture(fleet, drones),
+    }
+    return {folder / name: yaml.safe_dump(content, sort_keys=False) for name, content in contents.items()}
+
+
+def radio_of(uri: str) -> int:
+    """Number of the radio that a uri goes through.
+
+    Raises:
+        ConfigError: not a uri of a Crazyflie.
+    """
+    found = _URI.fullmatch(uri)
+    if found is None:
+        raise ConfigError("fleet", "uri", repr(uri), "like radio://0/80/2M/E7E7E7E701, or usb://0")
+    return int(found["radio"])
+
+
+def radio_load_per_s(content: Mapping[str, Any]) -> dict[int, float]:
+    """Planned packets per second by radio, of a crazyflies.yaml's content."""
+    topics = content["all"]["firmware_logging"].get("default_topics", {})
+    logged_hz = sum(float(topic["frequency"]) for topic in topics.values())
+    load: dict[int, float] = {}
+    for robot in content["robots"].values():
+        radio = radio_of(robot["uri"])
+        load[radio] = load.get(radio, 0.0) + SETPOINT_HZ + logged_hz
+    return load
