@@ -35,11 +35,14 @@ from lgtc_analysis.bag import read_flight
 from lgtc_analysis.flight import Flight
 from lgtc_analysis.recording import flight_info, open_bag
 from lgtc_bringup import inputs
+from lgtc_core import topics
 from lgtc_core.fleet.team import Event, SupplyChange, Team, load_team
 from lgtc_core.flight.battery import CellModel
 from lgtc_core.flight.phases import Tier, VehiclePhase
 from lgtc_sim.offline import fly
 
+JUDGED = (topics.POSE, topics.RESOURCES, topics.VEHICLE, topics.DEMAND, topics.MISSION)
+"""What tells all that is counted here."""
 TAKE_OFF_S = 5.0
 """From the first step to the time when the policies take over, about."""
 AFTER_S = 40.0
@@ -113,7 +116,7 @@ def main() -> None:
         shutil.rmtree(bag, ignore_errors=True)
         info = flight_info(changed, model_dir, "offline", receive_clock="simulated", seed=seed)
         with open_bag(bag, inputs.definitions_dir(), info, 0) as recorder:
-            fly(changed, model_dir, recorder=recorder)
+            fly(changed, model_dir, recorder=recorder, recorded=JUDGED, positions=False)
         flights.append({"seed": seed, **judged(read_flight(bag), drone)})
         (arguments.folder / "flights.json").write_text(json.dumps(flights, indent=1) + "\n")
         print(json.dumps(flights[-1]), flush=True)

@@ -38,8 +38,8 @@ from lgtc_sim.offline import fly
 
 PLACES_M = [(-1.5, 1.5), (0.0, 1.6), (1.5, 1.4), (-1.5, -1.4), (0.1, -1.6), (1.5, -1.5)]
 TOLD_EVERY_S = 600.0
-KEPT = {topic.strip("/") for topic in (topics.DEMAND, topics.RESOURCES, topics.VEHICLE, topics.MISSION)}
-"""Topics of a long bag: all that tells who carries, delivers and serves, at 10 Hz."""
+KEPT = (topics.DEMAND, topics.RESOURCES, topics.VEHICLE, topics.MISSION, topics.POSE)
+"""Topics of a long bag: all that tells who carries, delivers and serves."""
 
 
 def consumer(chance: random.Random, number: int) -> dict[str, Any]:
@@ -96,17 +96,17 @@ def memory_mb(pid: int | str = "self") -> float:
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
 
 
-class Filter:
-    """A recorder that hands on what a long bag keeps."""
+class Thinned:
+    """A recorder that takes one pose in eleven, so that every drone has its turn; the poses of hours fill a disk."""
 
     def __init__(self, bag: Any) -> None:
         self._bag, self._poses = bag, 0
 
     def write_values(self, topic: str, received_ns: int, values: Any) -> None:
-        """Record it, if its topic is kept; of the poses one in eleven, so that every drone has its turn."""
-        name = topic.rsplit("/", 1)[-1]
-        self._poses += name == topics.POSE
-        if name in KEPT or (name == topics.POSE and self._poses % 11 == 0):
+        """Record it, or leave it out."""
+        is_pose = topic.endswith(f"/{topics.POSE}")
+        self._poses += is_pose
+        if not is_pose or self._poses % 11 == 0:
             self._bag.write_values(topic, received_ns, values)
 
 
@@ -130,7 +130,9 @@ def offline(folder: Path, duration_s: float, seed: int, model: str) -> None:
 
     info = flight_info(team, model_dir, "offline", receive_clock="simulated", seed=seed)
     with open_bag(folder / BAG_DIR, inputs.definitions_dir(), info, 0) as bag:
-        result = fly(team, model_dir, recorder=Filter(bag), progress=tell, ledger=ledger, positions=False)
+        result = fly(
+            team, model_dir, recorder=Thinned(bag), recorded=KEPT, progress=tell, ledger=ledger, positions=False
+        )
     print(json.dumps({"mission": [f"{at_s:.0f} s {phase.name}" for at_s, phase, _ in result.mission]}))
 
 

@@ -14,7 +14,7 @@ training. Equal seeds give equal flights to the last bit: time is counted in ste
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -129,6 +129,7 @@ def fly(
     policy: Policy = "model",
     ledger: Path | str | None = None,
     positions: bool = True,
+    recorded: Collection[str] | None = None,
 ) -> FlightResult:
     """Fly a team from the ground to the ground.
 
@@ -142,6 +143,7 @@ def fly(
         policy: who decides; the yardsticks at the model's tick.
         ledger: file of the demand ledger, which must belong to this flight alone; None: the book is kept in memory.
         positions: False: keep no position of every step, so that memory stays flat over hours (T is 0 then).
+        recorded: topics that the recorder takes, a drone's without its name; None: all.
 
     Raises:
         LedgerError: the ledger cannot be used.
@@ -154,7 +156,9 @@ def fly(
             kept = Ledger(ledger, team.kinds, lambda: simulated.now_s, time.time)
             stack.callback(kept.close)
             book = DemandBook.for_team(team, journal=kept, accounts=kept.accounts)
-        return _Loop(team, PolicyModel(model_dir), simulated, book, recorder, progress, policy, positions).run()
+        return _Loop(
+            team, PolicyModel(model_dir), simulated, book, recorder, progress, policy, positions, recorded
+        ).run()
 
 
 class _Loop:
@@ -170,6 +174,7 @@ class _Loop:
         progress: Callable[[float, MissionPhase, DemandView], None] | None,
         policy: Policy,
         positions: bool,
+        recorded: Collection[str] | None,
     ) -> None:
         self.team, self.world, self.recorder, self.progress = team, world, recorder, progress
         self.tick_s = model.card.tick_s
@@ -186,7 +191,7 @@ class _Loop:
         """Row i: the team-mates whose poses and features drone i listens to."""
         self._fresh, self._stamp_s, self._measured_m = np.zeros(n, np.bool_), np.zeros(n), np.zeros((n, 3))
         """Poses of this tick."""
-        self.book, self.positions = book, positions
+        self.book, self.positions, self._recorded = book, positions, recorded
         self.view = self.book.view(0.0)
         self.share_met = self.view.share_met
         self.mission = Mission(team, MissionParams())
@@ -298,7 +303,7 @@ class _Loop:
             if not drone.hangs:
                 drone.flyer.command(command)
                 order = drone.flyer.tick(now_s)
-                if order.setpoint is not None and drone.stand_in is None and self.recorder is None:
+                if order.setpoint is not None and drone.stand_in is None and not self._records(topics.SETPOINT):
                     streams.append((i, order.setpoint))
                 else:
                     self._obey(drone, order, now_s)
@@ -478,8 +483,11 @@ class _Loop:
             recorded = decision._replace(step_time_s=0.0)  # the one figure that differs from run to run
             self._say(topics.POLICY_STATE, partial(wire.decision_to_wire, pose_stamp_s=nominal.stamp_s), recorded, name)
 
+    def _records(self, topic: str) -> bool:
+        return self.recorder is not None and (self._recorded is None or topic in self._recorded)
+
     def _say(self, topic: str, to_wire: Callable[[T], wire.Wire], value: T, drone: str | None = None) -> None:
         """Record a message."""
-        if self.recorder is not None:
+        if self.recorder is not None and self._records(topic):
             name = topic if drone is None else topics.of_drone(drone, topic)
             self.recorder.write_values(name, round(self.world.now_s * wire.NS_PER_S), to_wire(value))
