@@ -153,12 +153,19 @@ def prepare(choice: Choice) -> tuple[Plan, Team, ModelCard]:
     if (run_dir / BAG_DIR).exists():
         raise ConfigError("run folder", "", f"{run_dir}, which holds a flight already", "a new or empty folder")
     scenario, files = load_scenario(scenario_file), {}
-    if choice.duration_s is not None or choice.vehicle is not None:
+    vehicle = choice.vehicle
+    if choice.backend != "embedded":
+        if vehicle is not None:
+            raise ConfigError(
+                "vehicle", "", f"{vehicle}, with {choice.backend}", "none: it is a choice of the embedded simulator"
+            )
+        vehicle = VehicleModel.CRAZYFLIE.value  # what flies there responds like one
+    if choice.duration_s is not None or vehicle is not None:
         data = schema.load_yaml(scenario_file)
         if choice.duration_s is not None:
             data = _with_duration(data, choice.duration_s)
-        if choice.vehicle is not None:
-            data = {**data, "vehicle": choice.vehicle}
+        if vehicle is not None:
+            data = {**data, "vehicle": vehicle}
         scenario = build_scenario(data, str(scenario_file))
         scenario_file = run_dir / scenario_file.name
         files = {scenario_file: yaml.safe_dump(data, sort_keys=False)}

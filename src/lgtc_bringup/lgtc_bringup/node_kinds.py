@@ -90,6 +90,14 @@ SIMULATOR = NodeKind(
         *_of_every(topics.ARM, topics.TAKEOFF, topics.LAND, topics.NOTIFY_SETPOINTS_STOP),
     ),
 )
+CRAZYSWARM = NodeKind(
+    "crazyswarm",
+    per_drone=False,
+    publishes=(topics.CLOCK, *_of_every(topics.POSE, topics.BATTERY)),
+    subscribes=(topics.MISSION, *_of_every(topics.SETPOINT)),
+    serves=(topics.EMERGENCY, *_of_every(topics.ARM, topics.TAKEOFF, topics.LAND, topics.NOTIFY_SETPOINTS_STOP)),
+)
+"""In the place of the simulator; what it says to crazyflie_server is not a topic of ours."""
 DEMAND_SERVER = NodeKind(
     "demand_server",
     per_drone=False,
@@ -140,6 +148,7 @@ STAND_IN = NodeKind(
 KINDS = {
     kind.kind: kind
     for kind in (
+        CRAZYSWARM,
         POLICY,
         RESOURCE_MONITOR,
         SAFETY_FILTER,

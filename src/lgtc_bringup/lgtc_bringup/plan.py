@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from lgtc_bringup.node_kinds import (
+    CRAZYSWARM,
     DEMAND_SERVER,
     KINDS,
     POLICY,
@@ -42,7 +43,8 @@ from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.team import Team
 from lgtc_core.mind.card import Policy
 
-BACKENDS = ("embedded",)
+BACKENDS = ("embedded", "crazyswarm2-sim", "crazyflie")
+"""embedded: our simulator. crazyswarm2-sim, crazyflie: a crazyflie_server that runs already (docs/hardware.md)."""
 ROS_ARGUMENTS = ("--disable-external-lib-logs",)
 """Of every process: its output is kept beside the flight already, a second log in the user's home helps nobody."""
 PLAN_FILE = "plan.json"
@@ -201,7 +203,7 @@ def plan(
         ConfigError: unknown backend, speed not positive, parameters for a kind that does not exist.
     """
     if backend not in BACKENDS:
-        raise ConfigError("backend", "", repr(backend), f"one of {', '.join(BACKENDS)}; it is the only one so far")
+        raise ConfigError("backend", "", repr(backend), f"one of {', '.join(BACKENDS)}")
     if not (math.isfinite(speed) and speed > 0.0):
         raise ConfigError("speed", "", repr(speed), "a number above 0 (simulated seconds per second)")
     chosen = node_parameters or {}
@@ -209,7 +211,8 @@ def plan(
         if name not in KINDS:
             raise ConfigError("node parameters", name, "an unknown kind of node", f"one of {', '.join(KINDS)}")
     drones = team.names
-    team_kinds = (RECORDER, SIMULATOR, DEMAND_SERVER, STAND_IN)
+    carrier = SIMULATOR if backend == "embedded" else CRAZYSWARM
+    team_kinds = (RECORDER, carrier, DEMAND_SERVER, STAND_IN)
     before = [_team_process(kind) for kind in team_kinds if record or kind is not RECORDER]
     after = [_team_process(SUPERVISOR)]  # last, as it is the one that starts the mission
     room = PARTICIPANTS_PER_HOST - PARTICIPANTS_KEPT_FREE - len(before) - len(after)
@@ -250,6 +253,7 @@ _HOST = ("lgtc_nodes", "host")
 _TEAM_PROCESSES: dict[str, tuple[OnFailure, str]] = {
     RECORDER.kind: (OnFailure.TELL, "a full disk or a slow one must not touch a drone"),
     SIMULATOR.kind: (OnFailure.STOP, "it stands for the drones themselves, and is the clock"),
+    CRAZYSWARM.kind: (OnFailure.RESTART, "it is the only way to the drones, and keeps nothing in mind"),
     DEMAND_SERVER.kind: (OnFailure.RESTART, "its book must outlive any drone's software"),
     STAND_IN.kind: (OnFailure.RESTART, "it takes over from wings that end, so it must not end with them"),
     SUPERVISOR.kind: (
@@ -287,7 +291,8 @@ def _parameters(
 ) -> dict[str, Any]:
     """Parameters that the plan decides; the rest has its default in the node."""
     values: dict[str, Any] = {
-        "use_sim_time": kind is not SIMULATOR,  # the simulator is the clock
+        # a simulator is the clock; real drones live in real time
+        "use_sim_time": kind is not SIMULATOR and backend != "crazyflie",
         "fleet_file": str(inputs.fleet_file),
         "scenario_file": str(inputs.scenario_file),
     }
@@ -298,6 +303,8 @@ def _parameters(
         values |= {"backend": backend, "command": command}
     if kind is DEMAND_SERVER:
         values["ledger_file"] = str(inputs.run_dir / LEDGER_FILE)
+    if kind is CRAZYSWARM:
+        values["simulated"] = backend == "crazyswarm2-sim"
     if kind is SIMULATOR:
         values["speed"] = speed
     if kind is SUPERVISOR:

@@ -91,7 +91,7 @@ def test_the_plan_as_json_is_the_whole_plan(model_dir, capfd):
     nodes = {node for process in data["processes"] for node in process["nodes"]}
     assert nodes == set(data["parameters"])
     assert data["parameters"]["/simulator"]["speed"] == 3.0
-    assert len(nodes) == 4 + 4 * len(data["drones"])
+    assert len(nodes) == 5 + 4 * len(data["drones"])
 
 
 def test_the_plan_as_a_table_names_every_process_and_node(model_dir, capfd, monkeypatch):
@@ -106,7 +106,7 @@ def test_the_plan_as_a_tree_names_every_topic(model_dir, capfd, monkeypatch):
     monkeypatch.setenv("COLUMNS", "2000")
     assert main(["plan", "--model", str(model_dir), "--tree"]) == cli.OK
     out = capfd.readouterr().out
-    for kind in KINDS.values():
+    for kind in (kind for kind in KINDS.values() if kind.kind != "crazyswarm"):  # carries drones in other backends
         for name in kind.publishes:
             assert name.removeprefix("*/") in out
 

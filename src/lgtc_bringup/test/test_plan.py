@@ -10,27 +10,51 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lgtc_bringup.node_kinds import KINDS, kind_of, resolved
-from lgtc_bringup.plan import PARTICIPANTS_KEPT_FREE, PARTICIPANTS_PER_HOST, Inputs, OnFailure, Plan, plan
+from lgtc_bringup.plan import (
+    BACKENDS,
+    PARTICIPANTS_KEPT_FREE,
+    PARTICIPANTS_PER_HOST,
+    Inputs,
+    OnFailure,
+    Plan,
+    plan,
+)
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.team import Team
 
 INPUTS = Inputs(Path("/fleet.yaml"), Path("/scenario.yaml"), Path("/model"), Path("/run"))
 
 
-def plan_of(team: Team, **changes: object) -> Plan:
-    return plan(team, "embedded", INPUTS, **changes)
+CARRIERS = {"embedded": "simulator", "crazyswarm2-sim": "crazyswarm", "crazyflie": "crazyswarm"}
+"""Which node stands for the drones, by backend."""
+
+
+def plan_of(team: Team, backend: str = "embedded", **changes: object) -> Plan:
+    return plan(team, backend, INPUTS, **changes)
 
 
 sizes = st.integers(1, 300)
 
 
 @settings(deadline=None, max_examples=25)
-@given(count=sizes)
-def test_every_node_of_the_design_runs_exactly_once_per_drone_or_team(team_of, count):
-    team = team_of(count)
-    expected = [kind.node() for kind in KINDS.values() if not kind.per_drone]
+@given(count=sizes, backend=st.sampled_from(BACKENDS))
+def test_every_node_of_the_design_runs_exactly_once_per_drone_or_team(team_of, count, backend):
+    team, others = team_of(count), set(CARRIERS.values()) - {CARRIERS[backend]}
+    expected = [kind.node() for kind in KINDS.values() if not kind.per_drone and kind.kind not in others]
     expected += [kind.node(drone) for kind in KINDS.values() if kind.per_drone for drone in team.names]
-    assert sorted(plan_of(team).nodes) == sorted(expected)
+    assert sorted(plan_of(team, backend).nodes) == sorted(expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backends_differ_in_who_carries_the_drones_and_in_whose_clock_counts_and_in_nothing_else(team_of, backend):
+    ours, theirs = plan_of(team_of(3)), plan_of(team_of(3), backend)
+    for node in set(ours.nodes) & set(theirs.nodes) - {"/simulator"}:
+        same = {**ours.parameters[node], "use_sim_time": backend != "crazyflie"}
+        assert theirs.parameters[node] == (same | {"backend": backend} if node == "/recorder" else same)
+    (carrier,) = set(theirs.nodes) - set(ours.nodes) or {"/simulator"}
+    assert carrier == f"/{CARRIERS[backend]}"
+    if carrier == "/crazyswarm":
+        assert theirs.parameters[carrier]["simulated"] is (backend == "crazyswarm2-sim")
 
 
 @settings(deadline=None, max_examples=25)
@@ -148,7 +172,7 @@ def test_what_goes_on_where_it_was_is_started_again_a_lost_simulator_stops_all_a
     assert set(by_name.values()) == {OnFailure.LAND}
 
 
-@pytest.mark.parametrize("backend", ["crazyswarm2-sim", "gazebo", "crazyflie", "", "Embedded"])
+@pytest.mark.parametrize("backend", ["gazebo", "crazyswarm2", "", "Embedded"])
 def test_an_unknown_backend_is_refused_by_name(team_of, backend):
     with pytest.raises(ConfigError) as refusal:
         plan(team_of(1), backend, INPUTS)
