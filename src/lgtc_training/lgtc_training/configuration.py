@@ -127,6 +127,10 @@ class WorldConfig:
     ] = 0.0
     agents_per_update: Annotated[int, Bounds(0, 10000), "agents drawn per snapshot for an update; 0: all"] = 0
     label_starts: Annotated[int, Bounds(1, 256), "starts of moves and swaps per label"] = 8
+    safety_radius: Annotated[
+        float, Bounds(0.0, 1.0), "the safety filter keeps agents this far apart, normalised; 0: no filter"
+    ] = 0.0
+    safety_gain_per_s: Annotated[float, Bounds(0.1, 50.0), "barrier gain alpha of that filter [1/s]"] = 4.0
 
     def __post_init__(self) -> None:
         for name in ("agents", "consumers", "supply", "demand_ratio", "demand_share", "demand_each", "discharge_per_s",

@@ -6,7 +6,8 @@ One tick of a world, in this order, the same for training and flight:
 2. Every agent acts and sends.
 3. Events: agents are lost, consumers appear, move, vanish. Eq. (2) is solved again for worlds that had one, and in
 all worlds every `relabel_ticks`: on the present state, starting from what the team has chosen.
-4. Agents move; instantaneous resources are handed over inside the discs; 0-depletion supplies are counted;
+4. The safety filter, where the configuration has it, replaces actions by the closest safe ones. Agents
+move; instantaneous resources are handed over inside the discs; 0-depletion supplies are counted;
 supplies discharge.
 5. Rewards of eq. (3).
 
@@ -29,6 +30,7 @@ from lgtc_core.world.assignment import assign_batch, cost_of, linear_cost
 from lgtc_core.world.expert import expert_action, slot_goals, spread_action
 from lgtc_core.world.rules import RewardTerms, RewardWeights, Tick
 from lgtc_training.configuration import WorldConfig
+from lgtc_training.safety import safe_action
 
 _CANDIDATES = 24
 """Positions tried for every consumer until it lies apart from the others; the farthest is taken when none does."""
@@ -157,6 +159,8 @@ class World:
         self.kind = zeros(w, m, r)
         self.speed, self.lag_s, self.loss = zeros(w, 1, 1), zeros(w, 1, 1), zeros(w, 1, 1)
         self.target = torch.full((w, n), -1, device=self.device)
+        self.correction = zeros(w, n)
+        """How much the safety filter changed the last actions, as a share of the speed; zeros without it."""
         self._carried = torch.ones_like(self.alive)
         self.loss_at = zeros(w, 2)
         self.change_at = zeros(w, 2)
@@ -388,6 +392,10 @@ class World:
         if config.relabel_ticks and self.tick % config.relabel_ticks == 0:
             self._label(torch.ones(w, dtype=torch.bool, device=self.device), choice)
 
+        if config.safety_radius > 0.0:
+            action, self.correction = safe_action(
+                self.p, action, self.speed, self.alive, config.safety_radius, config.safety_gain_per_s
+            )
         before = self.p
         moved, velocity = rules.move(self.p, self.velocity, action, self.speed, self.lag_s, config.tick_s)
         flying = self.alive[..., None]
