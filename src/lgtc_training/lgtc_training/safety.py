@@ -1,8 +1,8 @@
 """The safety filter of the flying drones, over all agents of all worlds at once, so that a policy can learn with it.
 
 Every agent keeps distance R from every other by its half of the barrier (lgtc_core.flight.barrier), and stays inside
-the arena; what it asks for is replaced by the closest velocity that does. The conditions and the solver are those of the
-flight, in two dimensions; positions are exact here, so R is the distance itself.
+the arena; what it asks for is replaced by the closest velocity that does. Conditions and solver are the ones flown, in
+two dimensions; positions are exact here, so R is the distance itself.
 """
 
 from __future__ import annotations
