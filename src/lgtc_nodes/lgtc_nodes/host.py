@@ -20,6 +20,7 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for kind, drone in placed:
             nodes.append(_factory(kind)(drone, lifeline))
+        share_clock(nodes)
         _spin(nodes, lifeline)
     except LgtcError as error:
         print(error, file=sys.stderr)
@@ -106,6 +108,16 @@ def _executor() -> Any:
     except ImportError:
         return SingleThreadedExecutor()
     return EventsExecutor()
+
+
+def share_clock(nodes: Sequence[Node]) -> None:
+    """Let all nodes of a process follow the first one's /clock: each would subscribe to it for itself otherwise."""
+    first = nodes[0]._time_source
+    for node in nodes[1:]:
+        if node._time_source.ros_time_is_active != first.ros_time_is_active:
+            continue  # it follows another clock
+        node._time_source.detach_node()
+        first.attach_clock(node.get_clock())
 
 
 def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline) -> None:

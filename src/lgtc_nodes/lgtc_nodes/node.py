@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy
 from rclpy.subscription import Subscription
 
 from lgtc_core import topics, wire
@@ -92,7 +93,13 @@ class SwarmNode(Node, Generic[P]):
         """Publisher of plain values on a topic of `lgtc_core.topics`; `of` a drone, else relative to this node."""
         kind, qos = STREAMS[topic]
         publisher = self.create_publisher(kind, topic if of is None else topics.of_drone(of, topic), qos)
-        return lambda values: publisher.publish(to_ros(kind, values))
+        latched = qos.durability is DurabilityPolicy.TRANSIENT_LOCAL
+
+        def say(values: wire.Wire) -> None:
+            if latched or publisher.get_subscription_count():  # a message that nobody hears is not made
+                publisher.publish(to_ros(kind, values))
+
+        return say
 
     def hear(
         self, topic: str, convert: Callable[[Any], Any], take: Callable[[Any], object], *, of: str | None = None
