@@ -55,7 +55,10 @@ PARTICIPANTS_PER_HOST = 32
 """Most DDS participants (processes) per domain and host that all find each other on localhost discovery."""
 PARTICIPANTS_KEPT_FREE = 3
 """Of them for people: the live view, and `ros2` commands of an operator."""
-
+LARGE_TEAM_GROUP = 8
+"""Drones whose minds, and whose wings, share a process where one each does not fit. A process hears every topic once,
+whatever the number of its nodes, so that few large ones cost less: poses of all drones in all processes are what a
+large team spends its time on."""
 
 RESTARTS = 3
 """A process that ends more often than this in one flight is not started again."""
@@ -216,7 +219,7 @@ def plan(
     before = [_team_process(kind) for kind in team_kinds if record or kind is not RECORDER]
     after = [_team_process(SUPERVISOR)]  # last, as it is the one that starts the mission
     room = PARTICIPANTS_PER_HOST - PARTICIPANTS_KEPT_FREE - len(before) - len(after)
-    size = max(1, math.ceil(len(drones) / (room // 2)))
+    size = 1 if len(drones) <= room // 2 else max(LARGE_TEAM_GROUP, math.ceil(len(drones) / (room // 2)))
     groups = [drones[i : i + size] for i in range(0, len(drones), size)]
     wings = [_drone_process("wings", (SAFETY_FILTER, VEHICLE), group) for group in groups]
     minds = [

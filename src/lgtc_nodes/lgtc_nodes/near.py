@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rclpy.subscription import Subscription
-
+from lgtc_nodes.hearing import Hearing
 from lgtc_nodes.node import SwarmNode
 
 
@@ -28,7 +27,7 @@ class NearSubscriptions:
         take: Callable[[Any], object],
     ) -> None:
         self._node, self._topic, self._converter, self._take = node, topic, converter, take
-        self._subscriptions: dict[str, Subscription] = {}
+        self._subscriptions: dict[str, Hearing] = {}
 
     def follow(self, near: Iterable[str]) -> None:
         """Listen to `near`, names that are no drone of the team left out, and to nobody else."""
@@ -36,4 +35,4 @@ class NearSubscriptions:
         for name in wanted - self._subscriptions.keys():
             self._subscriptions[name] = self._node.hear(self._topic, self._converter(name), self._take, of=name)
         for name in self._subscriptions.keys() - wanted:
-            self._node.destroy_subscription(self._subscriptions.pop(name))
+            self._subscriptions.pop(name).stop()

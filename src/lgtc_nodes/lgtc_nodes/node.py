@@ -10,13 +10,14 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy
-from rclpy.subscription import Subscription
 
 from lgtc_core import topics, wire
 from lgtc_core.errors import InputError, LgtcError
 from lgtc_core.fleet.team import DroneSpec, Team, load_team
 from lgtc_core.flight.phases import MissionPhase
+from lgtc_nodes import hearing
 from lgtc_nodes.conversions import to_ros
+from lgtc_nodes.hearing import Hearing
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.parameters import declare
 from lgtc_nodes.qos import STREAMS
@@ -94,27 +95,29 @@ class SwarmNode(Node, Generic[P]):
         kind, qos = STREAMS[topic]
         publisher = self.create_publisher(kind, topic if of is None else topics.of_drone(of, topic), qos)
         latched = qos.durability is DurabilityPolicy.TRANSIENT_LOCAL
+        message, fields = kind(), None
 
         def say(values: wire.Wire) -> None:
-            if latched or publisher.get_subscription_count():  # a message that nobody hears is not made
-                publisher.publish(to_ros(kind, values))
+            nonlocal message, fields
+            if not latched and not publisher.get_subscription_count():
+                return  # a message that nobody hears is not made
+            if values.keys() != fields:  # else every field is overwritten: publishing has copied the last one
+                message, fields = kind(), values.keys()
+            publisher.publish(to_ros(kind, values, message))
 
         return say
 
     def hear(
         self, topic: str, convert: Callable[[Any], Any], take: Callable[[Any], object], *, of: str | None = None
-    ) -> Subscription:
+    ) -> Hearing:
         """Subscribe to a topic of `lgtc_core.topics`; `of` another drone, else relative to this node.
 
-        What `convert` or `take` refuses is told in the log, at most every `TELL_EVERY_S`, and otherwise dropped.
+        What `convert` or `take` refuses is told in the log, at most every `TELL_EVERY_S`, and otherwise dropped. Nodes
+        of one process share the subscription, and the value if they convert alike.
         """
         kind, qos = STREAMS[topic]
         name = topic if of is None else topics.of_drone(of, topic)
-
-        def receive(message: Any) -> None:
-            self.guarded(name, lambda: take(convert(message)))
-
-        return self.create_subscription(kind, name, receive, qos)
+        return hearing.hear(self, self, kind, name, qos, convert, take)
 
     def guarded(self, what: str, action: Callable[[], object]) -> None:
         """Run `action`; an error that this project raises on purpose becomes a sentence in the log."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from typing import Annotated
+from functools import cache, lru_cache, partial
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from lgtc_core.loop.decider import Decider, DeciderParams
 from lgtc_core.loop.neighbourhood import NeighbourhoodParams
 from lgtc_core.mind.card import Policy
 from lgtc_core.mind.central import CentralMind, minds
-from lgtc_core.mind.policy import Mind, PolicyModel
+from lgtc_core.mind.policy import Features, Mind, PolicyModel
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
 from lgtc_nodes.faulty import FaultyEars
@@ -75,9 +75,7 @@ class PolicyNode(SwarmNode[PolicyParams]):
         sighted = ears.through("roll call", lambda it: it.drone, self.decider.neighbourhood.sighted)
         self.hear(topics.PRESENCE, wire.presence_from_wire, sighted)
         features = ears.through("features", lambda it: it.drone, self.decider.features)
-        self._near = NearSubscriptions(
-            self, topics.FEATURES, lambda name: partial(wire.features_from_wire, drone=name), features
-        )
+        self._near = NearSubscriptions(self, topics.FEATURES, _features_of, features)
         self.every(model.card.tick_s, self._tick)
         self.every(self.params.presence_period_s, self._roll_call)
 
@@ -101,6 +99,12 @@ class PolicyNode(SwarmNode[PolicyParams]):
         presence = self.decider.presence(now_s)
         if presence is not None:
             self._say_presence(wire.presence_to_wire(presence))
+
+
+@cache
+def _features_of(name: str) -> Callable[[Any], Features]:
+    """Converter of another drone's AgentFeatures; the same one for all nodes of a process."""
+    return partial(wire.features_from_wire, drone=name)
 
 
 @lru_cache(maxsize=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from lgtc_core import topics, wire
@@ -107,8 +108,9 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self._say_safety(wire.safety_to_wire(command))
 
 
+@cache
 def _sighting_of(name: str) -> Callable[[Any], Sighting]:
-    """Converter of another drone's PoseStamped."""
+    """Converter of another drone's PoseStamped; the same one for all nodes of a process."""
     return lambda message: Sighting(name, *wire.pose_from_wire(message))
 
 

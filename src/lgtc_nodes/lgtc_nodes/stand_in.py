@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import numpy as np
 from rclpy.client import Client
 from rclpy.serialization import deserialize_message, serialize_message
-from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger as RosTrigger
 
 from lgtc_core import topics, wire
@@ -19,6 +18,7 @@ from lgtc_core.flight.reference import Setpoint
 from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
 from lgtc_core.schema import Bounds
 from lgtc_nodes.conversions import to_ros
+from lgtc_nodes.hearing import Hearing
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
 from lgtc_nodes.qos import STREAMS
@@ -71,7 +71,7 @@ class StandInNode(SwarmNode[StandInNodeParams]):
             for name in specs
             for action, service in ((Action.NOTIFY_STOP, topics.NOTIFY_SETPOINTS_STOP), (Action.LAND, topics.LAND))
         }
-        self._poses: dict[str, Subscription] = {}
+        self._poses: dict[str, Hearing] = {}
         for name, stand_in in self.stand_ins.items():
             topic = topics.of_drone(name, topics.SETPOINT)
             self.create_subscription(_SETPOINT.type, topic, partial(self._streamed, stand_in), _SETPOINT.qos, raw=True)
@@ -146,7 +146,7 @@ class StandInNode(SwarmNode[StandInNodeParams]):
             if flying and name not in self._poses:
                 self._poses[name] = self.hear(topics.POSE, wire.pose_from_wire, partial(self._pose, name), of=name)
             elif not flying and name in self._poses:
-                self.destroy_subscription(self._poses.pop(name))
+                self._poses.pop(name).stop()
 
     def _pose(self, name: str, pose: wire.Pose) -> None:
         for other, stand_in in self.stand_ins.items():
