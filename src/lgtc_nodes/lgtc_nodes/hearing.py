@@ -1,7 +1,9 @@
-"""One subscription per topic and process: nodes that share a process share what they hear, and its conversion.
+"""What nodes hear, and subscriptions that the nodes of one process share.
 
 rclpy turns every received message into Python objects once per subscription, which costs more than all that our nodes
-do with it; the poses of a team arrive 50 times a second from each drone.
+do with it. Poses and features of team-mates, and the roll call, are heard by the nodes of many drones: where those
+share a process, one subscription serves them all. What a node hears of its own drone stays its own, so that the graph
+tells who listens to what.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class _Topic:
 
 
 _TOPICS: dict[str, _Topic] = {}
-"""The topics that this process hears, by their full names."""
+"""The shared topics of this process, by their full names."""
 
 
 class Hearing:
@@ -89,6 +91,7 @@ class Hearing:
 def hear(
     node: Node, hearer: Hearer, kind: Any, topic: str, qos: QoSProfile, convert: Callable[[Any], Any],
     take: Callable[[Any], object],
+    shared: bool = False,
 ) -> Hearing:  # fmt: skip
     """Take what a topic brings; what `convert` or `take` refuses is told and otherwise dropped.
 
@@ -102,10 +105,14 @@ def hear(
         qos: how it travels.
         convert: message -> value; done once for all who use the same function.
         take: takes the value, which several may hold.
+        shared: use the subscription that this process has already, or let others use this one.
     """
     name = node.resolve_topic_name(topic)
-    shared = _TOPICS.get(name)
+    receiver = _Receiver(hearer, topic, take)
+    if not shared:
+        return Hearing(name, _Topic(node, kind, name, qos), convert, receiver)
+    known = _TOPICS.get(name)
     latched = qos.durability is DurabilityPolicy.TRANSIENT_LOCAL
-    if shared is None or (latched and shared.begun):
-        shared = _TOPICS[name] = _Topic(node, kind, name, qos)
-    return Hearing(name, shared, convert, _Receiver(hearer, topic, take))
+    if known is None or (latched and known.begun):
+        known = _TOPICS[name] = _Topic(node, kind, name, qos)
+    return Hearing(name, known, convert, receiver)

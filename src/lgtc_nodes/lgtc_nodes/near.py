@@ -33,6 +33,8 @@ class NearSubscriptions:
         """Listen to `near`, names that are no drone of the team left out, and to nobody else."""
         wanted = set(near) & set(self._node.team.names) - {self._node.drone}
         for name in wanted - self._subscriptions.keys():
-            self._subscriptions[name] = self._node.hear(self._topic, self._converter(name), self._take, of=name)
+            self._subscriptions[name] = self._node.hear(
+                self._topic, self._converter(name), self._take, of=name, shared=True
+            )
         for name in self._subscriptions.keys() - wanted:
             self._subscriptions.pop(name).stop()

@@ -108,16 +108,22 @@ class SwarmNode(Node, Generic[P]):
         return say
 
     def hear(
-        self, topic: str, convert: Callable[[Any], Any], take: Callable[[Any], object], *, of: str | None = None
+        self,
+        topic: str,
+        convert: Callable[[Any], Any],
+        take: Callable[[Any], object],
+        *,
+        of: str | None = None,
+        shared: bool = False,
     ) -> Hearing:
         """Subscribe to a topic of `lgtc_core.topics`; `of` another drone, else relative to this node.
 
-        What `convert` or `take` refuses is told in the log, at most every `TELL_EVERY_S`, and otherwise dropped. Nodes
-        of one process share the subscription, and the value if they convert alike.
+        What `convert` or `take` refuses is told in the log, at most every `TELL_EVERY_S`, and otherwise dropped.
+        `shared`: with the nodes of other drones in this process that hear the topic, and with its conversion.
         """
         kind, qos = STREAMS[topic]
         name = topic if of is None else topics.of_drone(of, topic)
-        return hearing.hear(self, self, kind, name, qos, convert, take)
+        return hearing.hear(self, self, kind, name, qos, convert, take, shared)
 
     def guarded(self, what: str, action: Callable[[], object]) -> None:
         """Run `action`; an error that this project raises on purpose becomes a sentence in the log."""

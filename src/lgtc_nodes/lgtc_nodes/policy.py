@@ -73,7 +73,7 @@ class PolicyNode(SwarmNode[PolicyParams]):
         self.hear(topics.DEMAND, wire.demand_from_wire, self.decider.demand)
         ears = FaultyEars(self)
         sighted = ears.through("roll call", lambda it: it.drone, self.decider.neighbourhood.sighted)
-        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted)
+        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted, shared=True)
         features = ears.through("features", lambda it: it.drone, self.decider.features)
         self._near = NearSubscriptions(self, topics.FEATURES, _features_of, features)
         self.every(model.card.tick_s, self._tick)

@@ -62,7 +62,7 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self.hear(topics.VELOCITY_NOMINAL, wire.velocity_from_wire, lambda nominal: self.guard.nominal(*nominal))
         ears = FaultyEars(self)
         sighted = ears.through("presence", lambda it: it.drone, self._sighted)
-        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted)
+        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted, shared=True)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self._vehicle)
         self.hear(topics.DEMAND, wire.demand_from_wire, self._demand)
         neighbour = ears.through("pose", lambda it: it.drone, self._neighbour)
