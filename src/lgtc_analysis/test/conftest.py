@@ -35,6 +35,8 @@ DECISION_S, COMMAND_S = 0.002, 0.003
 """Receipt of nominal and safe command after the pose."""
 SPEED_MPS, CLIMB_MPS, HEIGHT_M = 0.8, 0.5, 1.0
 EMPTIED_S, TIER_S, LANDING_FROM_S, MOVING_FROM_S = 12.0, 12.5, 12.6, 12.2
+NOTICE_S = 1.5
+"""So long before its tier LAND, cf3 announces that it leaves."""
 LIQUID, STATE = 8, 12
 STARTS = {"cf1": (-1.2, -2.0), "cf2": (1.2, -2.0), "cf3": (0.0, -2.0), "cf4": (-2.0, -2.0), "cf5": (2.0, -2.0)}
 PLACES = {"west": (-1.5, -0.5), "east": (1.5, -0.5), "north": (0.0, 1.5)}
@@ -165,7 +167,9 @@ class World:
         empty = name == "cf3" and t >= TIER_S - 1e-9
         values = {"position": self.p[name], "serving": phase == VehiclePhase.FLYING, "supply": self.supply[name]}
         charge = {"state_of_charge": self.supply[name][0], "battery_voltage_v": 3.0 + self.supply[name][0]}
-        tier = {"tier": Tier.LAND if empty else Tier.OK, "kinds": self.team.kinds}
+        leaving = name == "cf3" and t >= TIER_S - NOTICE_S - 1e-9
+        asks = Tier.LAND if empty else Tier.HAND_OVER if leaving else Tier.OK
+        tier = {"tier": asks, "kinds": self.team.kinds}
         self.put(f"/{name}/pose", t, {"pose": {"position": self.p[name]}})
         self.put(f"/{name}/battery", t, {"voltage": 3.0 + self.supply[name][0], "percentage": self.supply[name][0]})
         self.put(f"/{name}/resources", t, {**values, **charge, **tier})

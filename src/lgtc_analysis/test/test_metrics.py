@@ -126,6 +126,7 @@ def test_the_hand_over_says_who_left_when_why_and_who_came(flight: Flight) -> No
     arrives_s = 12.2 + (way_m - 0.55 + 0.4 * 0.5595) / 0.8
     assert one.served_again_s == pytest.approx(arrives_s, abs=0.2)
     assert one.met_again_s == one.served_again_s
+    assert one.notice_s == pytest.approx(1.0, abs=2 * TICK_S), "announced 1.5 s before its tier LAND, at 11 s"
 
 
 def test_a_place_that_nobody_takes_over_stays_unserved(flown: Flown) -> None:
