@@ -179,8 +179,10 @@ def main() -> None:
         if "episode" in arguments.only:
             episode(run.policy, standard_worlds(base, 10, 4, 1), rewards, HELD_OUT + 3, out / EPISODE)
         if "map" in arguments.only:
-            ranges = [(group.agents, group.consumers) for group in run.config.worlds]
-            trained = ", ".join(f"N {n[0]} to {n[1]} with M {m[0]} to {m[1]}" for n, m in ranges)
+            groups = run.config.worlds
+            n = min(group.agents[0] for group in groups), max(group.agents[1] for group in groups)
+            m = min(group.consumers[0] for group in groups), max(group.consumers[1] for group in groups)
+            trained = f"N {n[0]} to {n[1]}, M {m[0]} to {m[1]}"
             generalisation_map(generalisation(run.policy, base, rewards, arguments.worlds), trained, out / MAP)
     except LgtcError as error:
         raise SystemExit(f"pictures: {error}") from None
