@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import rclpy
+from geometry_msgs.msg import PoseStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import BatteryState
 
 from lgtc_bringup.plan import ROS_ARGUMENTS
+from lgtc_bringup.preflight import Seen
 from lgtc_core import topics, wire
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import InputError
 from lgtc_interfaces.msg import Demand
 
+_SENSORS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 REPEAT_S = 1.0
 """A request without an answer is sent again, unchanged."""
 
@@ -94,6 +101,32 @@ class Asking:
             raise InputError(service, "a refusal", answer.message)
         return answer
 
+    def seen(self, names: Sequence[str], duration_s: float, *, real_time: bool) -> dict[str, Seen]:
+        """Poses and batteries of these drones, listened to for `duration_s`.
+
+        Args:
+            names: of the drones.
+            duration_s: how long to listen.
+            real_time: poses are stamped by a clock that is this machine's, so that their age can be told.
+        """
+        heard: dict[str, list[tuple[float, Any]]] = {name: [] for name in names}
+        batteries: dict[str, list[Any]] = {name: [] for name in names}
+        for name in names:
+            self._collect(PoseStamped, topics.of_drone(name, topics.POSE), heard[name])
+            self._collect(BatteryState, topics.of_drone(name, topics.BATTERY), batteries[name])
+        end_s = time.monotonic() + duration_s
+        while time.monotonic() < end_s:
+            self._executor.spin_once(timeout_sec=0.05)
+        return {name: _seen(heard[name], [battery for _, battery in batteries[name]], real_time) for name in names}
+
+    def _collect(self, kind: Any, topic: str, into: list[tuple[float, Any]]) -> None:
+        """Put every message of a topic there, with its time of arrival [s]."""
+
+        def take(message: Any) -> None:
+            into.append((time.time(), message))
+
+        self._node.create_subscription(kind, topic, take, _SENSORS)
+
     def drones(self, still_s: float = 1.5) -> tuple[str, ...]:
         """Names of the drones that are there: discovery goes on until no new one has come for `still_s`."""
         found: set[str] = set()
@@ -105,3 +138,16 @@ class Asking:
             if now - found:
                 found, news_s = found | now, time.monotonic()
         return tuple(sorted(found))
+
+
+def _seen(heard: Sequence[tuple[float, Any]], batteries: Sequence[Any], real_time: bool) -> Seen:
+    """What was heard of one drone: arrival times [s] with PoseStamped messages, and BatteryStates."""
+    poses = [wire.pose_from_wire(message) for _, message in heard]
+    arrivals_s = np.array([at_s for at_s, _ in heard])
+    stamps_s = np.array([pose.stamp_s for pose in poses])
+    return Seen(
+        np.array([pose.position_m for pose in poses]).reshape(-1, 3),
+        arrivals_s - stamps_s if real_time else np.diff(arrivals_s, prepend=arrivals_s[:1]),
+        float(batteries[-1].voltage) if batteries else math.nan,
+        float(batteries[-1].percentage) if batteries else math.nan,
+    )

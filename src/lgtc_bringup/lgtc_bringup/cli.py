@@ -19,7 +19,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from lgtc_bringup import chaos_command, demand_command, hand_commands, inputs, ledger_command, show
+from lgtc_bringup import (
+    chaos_command,
+    crazyswarm,
+    demand_command,
+    hand_commands,
+    inputs,
+    ledger_command,
+    preflight,
+    show,
+)
 from lgtc_bringup.domain import claimed, refusal
 from lgtc_bringup.flight import Flight, Interrupts
 from lgtc_bringup.inputs import Choice
@@ -29,6 +38,7 @@ from lgtc_bringup.runner import ProcessError, Runner, environment_of
 from lgtc_core import schema
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ConfigError, LgtcError
+from lgtc_core.fleet.fleet import load_fleet
 from lgtc_core.fleet.team import Team
 from lgtc_core.flight.phases import MissionPhase
 from lgtc_core.mind.card import load_card
@@ -99,6 +109,20 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check that fleet, scenario and model are right and fit each other")
     _flight_arguments(check)
     check.set_defaults(run=_check)
+
+    files = commands.add_parser("crazyswarm2", help="write the files that crazyswarm2 reads, made from the fleet")
+    files.add_argument("folder", type=Path, help="where to")
+    files.add_argument("--fleet", default=inputs.FLEET, help=f"{inputs.ABOUT['fleet']} (%(default)s)")
+    files.add_argument("--count", type=int, metavar="N", help="the first N drones; default: those in the file")
+    files.set_defaults(run=_crazyswarm)
+
+    gate = commands.add_parser("preflight", help="check all that must hold before drones leave the ground")
+    _flight_arguments(gate)
+    gate.add_argument("--dry-run", action="store_true", help="files only, no drones")
+    gate.add_argument(
+        "--listen", type=float, default=3.0, metavar="S", help="listen so long to the drones (%(default)s)"
+    )
+    gate.set_defaults(run=_preflight)
 
     for module in (demand_command, hand_commands, ledger_command, chaos_command):
         module.register(commands)
@@ -266,6 +290,40 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
         markup=False,
         soft_wrap=True,
     )
+    return OK
+
+
+def _preflight(arguments: argparse.Namespace, console: Console) -> int:
+    plan, team, _ = inputs.prepare(_choice(arguments))
+    checks: tuple[preflight.Check, ...] = ()
+    if plan.backend != "embedded":
+        fleet = load_fleet(plan.inputs.fleet_file)
+        everybody = fleet.first(max(len(fleet.drones), len(team.drones)))
+        drones = {name: everybody[name] for name in team.names}
+        checks = preflight.planned(team, drones, crazyswarm.crazyflies(fleet, drones))
+    if not arguments.dry_run:
+        os.environ.update(environment_of(plan, os.environ))
+        from lgtc_bringup.asking import Asking  # loads ROS
+
+        with Asking() as asking:
+            seen = asking.seen(team.names, arguments.listen, real_time=plan.backend == "crazyflie")
+        checks += preflight.observed(team, seen, arguments.listen)
+    console.print(show.checks_table(checks))
+    refused = [check for check in checks if not check.passed]
+    console.print(
+        f"{len(checks) - len(refused)} of {len(checks)} checks passed; fleet, scenario and model fit each other",
+        markup=False,
+    )
+    return FAILED if refused else OK
+
+
+def _crazyswarm(arguments: argparse.Namespace, console: Console) -> int:
+    fleet = load_fleet(inputs.fleet_path(arguments.fleet))
+    names = tuple(fleet.first(arguments.count) if arguments.count else fleet.drones)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for path, text in crazyswarm.files(fleet, names, arguments.folder).items():
+        path.write_text(text, encoding="utf-8")
+        console.print(str(path), markup=False, soft_wrap=True)
     return OK
 
 

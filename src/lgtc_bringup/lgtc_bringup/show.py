@@ -14,6 +14,7 @@ from rich.tree import Tree
 from lgtc_analysis.verdict import Outcome, Verdict
 from lgtc_bringup.node_kinds import kind_of, resolved
 from lgtc_bringup.plan import Plan
+from lgtc_bringup.preflight import Check
 from lgtc_bringup.usage import Usage
 from lgtc_core.mind.card import ModelCard
 from lgtc_core.schema import dump
@@ -63,6 +64,15 @@ def verdict_table(verdict: Verdict) -> Table:
     styles = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.NONE: "dim"}
     for check in verdict.checks:
         table.add_row(Text(check.outcome.value, style=styles[check.outcome]), check.name, check.got, check.needed)
+    return table
+
+
+def checks_table(checks: Iterable[Check]) -> Table:
+    """The pre-flight gate's checks, got and needed."""
+    table = _table("", "check", "got", "needed", title="pre-flight")
+    for check in checks:
+        mark = Text("PASS", style="green") if check.passed else Text("FAIL", style="bold red")
+        table.add_row(mark, check.name, check.got, check.needed)
     return table
 
 

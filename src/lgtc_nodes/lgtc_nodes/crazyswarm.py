@@ -91,7 +91,7 @@ class CrazyswarmNode(SwarmNode[CrazyswarmParams]):
             self._say_clock = self.speak(topics.CLOCK)
             self._clock_s = -math.inf
             clock = _interface("rosgraph_msgs.msg", "Clock")
-            self.create_subscription(clock, f"/{NAMESPACE}/clock", self._clock, 10)
+            self.create_subscription(clock, f"/{NAMESPACE}/clock", self._relay_clock, 10)
             self.create_subscription(_interface("tf2_msgs.msg", "TFMessage"), "/tf", self._transforms, 100)
             self.every(self.params.battery_period_s, self._simulate_cells)
 
@@ -104,7 +104,7 @@ class CrazyswarmNode(SwarmNode[CrazyswarmParams]):
         """True while a drone is off the ground, as nobody else can bring it down."""
         return any(drone.height_m > GROUNDED_HEIGHT_M for drone in self._drones.values())
 
-    def _clock(self, message: Any) -> None:
+    def _relay_clock(self, message: Any) -> None:
         now_s = message.clock.sec + message.clock.nanosec / wire.NS_PER_S
         if now_s - self._clock_s >= 1.0 / CLOCK_HZ - 1e-9:
             self._clock_s = now_s
