@@ -92,7 +92,7 @@ def usage_data(usage: Mapping[str, Usage], plan: Plan) -> dict[str, Any]:
     nodes = {process.name: list(process.nodes) for process in plan.processes}
     return {
         "phase": "ACTIVE",
-        "speed": next(values["speed"] for values in plan.parameters.values() if "speed" in values),
+        "speed": next((values["speed"] for values in plan.parameters.values() if "speed" in values), 1.0),
         "processes": {
             name: {**dump(one), "cores": one.cores, "nodes": nodes.get(name, [])} for name, one in usage.items()
         },
