@@ -49,6 +49,8 @@ POSE_HZ = 50.0
 LANDED_HEIGHT_M = 0.04
 """Where a landing ends, as crazyswarm2's own examples have it."""
 _LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+_TO_SERVER = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+"""The servers subscribe reliably; depth 1, so that the newest setpoint never waits behind an old one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +141,7 @@ class _Drone:
         self._streamed_s = self._seen_s = -math.inf
         node.hear(topics.SETPOINT, wire.setpoint_from_wire, self._setpoint, of=name)
         there = f"/{NAMESPACE}/{name}"
-        self._say_state = node.create_publisher(node._full_state, f"{there}/cmd_full_state", _LATEST)
+        self._say_state = node.create_publisher(node._full_state, f"{there}/cmd_full_state", _TO_SERVER)
         status = _interface("crazyflie_interfaces.msg", "Status")
         node.create_subscription(status, f"{there}/status", self._status, _LATEST)
         pose = _interface("geometry_msgs.msg", "PoseStamped")
