@@ -51,7 +51,7 @@ class PolicyNode(SwarmNode[PolicyParams]):
         /faults (Faults): what becomes of messages from others, in simulation.
 
     Publishes:
-        velocity_nominal (TwistStamped): where to fly, 0 while handing over; stamped with the pose that was used.
+        velocity_nominal (TwistStamped): where to fly; stamped with the pose that was used.
         features (AgentFeatures): to the neighbours.
         policy_state (PolicyState): what was decided and why, for the recorder.
         /presence (Presence): "I am here"; also the sign that this node is up.
@@ -86,8 +86,9 @@ class PolicyNode(SwarmNode[PolicyParams]):
     def _tick(self, now_s: float) -> None:
         decision = self.decider.tick(now_s)
         if decision is None:
-            if self.decider.stays:
-                self._say_velocity(wire.velocity_to_wire(wire.Velocity(self.decider.pose_stamp_s, np.zeros(3))))
+            stay_mps = self.decider.stay_velocity_mps
+            if stay_mps is not None:
+                self._say_velocity(wire.velocity_to_wire(wire.Velocity(self.decider.pose_stamp_s, stay_mps)))
             return
         pose_stamp_s = self.decider.pose_stamp_s
         self._say_velocity(wire.velocity_to_wire(wire.Velocity(pose_stamp_s, np.append(decision.velocity_mps, 0.0))))

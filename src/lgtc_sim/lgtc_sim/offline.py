@@ -456,10 +456,11 @@ class _Loop:
         said: list[Features] = []
         senders: list[int] = []
         for i, (drone, decision) in enumerate(zip(self._each, tick_all(self._deciders, now_s), strict=True)):
-            if decision is None and not drone.decider.stays:
+            stay_mps = drone.decider.stay_velocity_mps
+            if decision is None and stay_mps is None:
                 continue
             stamp_s = drone.decider.pose_stamp_s
-            velocity_mps = np.zeros(3)
+            velocity_mps = np.zeros(3) if stay_mps is None else stay_mps
             if decision is not None:
                 velocity_mps[:2] = decision.velocity_mps
                 said.append(decision.features)

@@ -7,7 +7,7 @@ It decides while
 
 When one of the first three ends, its recurrent state and inbox are forgotten; a pose that is late only skips ticks.
 
-At the tier HAND_OVER it stays where it is (velocity 0) and is silent to its neighbours: for them, as in training, a
+At the tier HAND_OVER it stays where it is and is silent to its neighbours: for them, as in training, a
 drone that is silent serves no more, so that another takes its place while it is still there.
 """
 
@@ -29,6 +29,10 @@ from lgtc_core.schema import Bounds
 from lgtc_core.wire import MissionReport, Pose, Resources, VehicleReport
 
 Array = npt.NDArray[np.float64]
+
+
+STAY_GAIN_PER_S, STAY_SPEED_MPS = 1.0, 0.3
+"""How fast a drone that hands over flies back to its place: per metre of distance, and at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,8 @@ class Decider:
         self._mission: MissionPhase | None = None
         self._vehicle: VehiclePhase | None = None
         self._switched_on = False
-        self._on_mission = False
+        self._stay_m: Array | None = None
+        """Where it began to hand over (2,) [m]; None: it does not."""
 
     def pose(self, pose: Pose) -> None:
         """Own pose."""
@@ -109,10 +114,15 @@ class Decider:
         return Sighting(self.mind.drone, now_s, self._pose.position_m)
 
     @property
-    def stays(self) -> bool:
-        """Whether, at the last tick, the drone was to stay where it is because it hands over."""
-        tier = Tier.OK if self._resources is None else self._resources.tier
-        return self._on_mission and self._pose is not None and tier is Tier.HAND_OVER
+    def stay_velocity_mps(self) -> Array | None:
+        """Nominal velocity (3,), frame "world" [m/s], of a drone that hands over: back to where it began to, as those
+        who come may push it; None: it did not hand over at the last tick.
+        """
+        if self._stay_m is None or self._pose is None:
+            return None
+        velocity_mps = np.zeros(3)
+        velocity_mps[:2] = STAY_GAIN_PER_S * (self._stay_m - self._pose.position_m[:2])
+        return velocity_mps * min(1.0, STAY_SPEED_MPS / max(STAY_SPEED_MPS, float(np.hypot(*velocity_mps[:2]))))
 
     @property
     def pose_stamp_s(self) -> float:
@@ -131,11 +141,16 @@ class Decider:
     def _inputs(self, now_s: float) -> _Inputs | None:
         """What there is to decide on, if anything; what a mind that is switched off knows is forgotten."""
         resources = self._resources
-        self._on_mission = self._mission is MissionPhase.ACTIVE and self._vehicle in (
+        on_mission = self._mission is MissionPhase.ACTIVE and self._vehicle in (
             VehiclePhase.HOLDING,
             VehiclePhase.FLYING,
         )
-        on = self._on_mission and resources is not None and resources.tier <= Tier.WARN
+        tier = Tier.CRITICAL if resources is None else resources.tier
+        if not (on_mission and tier is Tier.HAND_OVER):
+            self._stay_m = None
+        elif self._stay_m is None and self._pose is not None:
+            self._stay_m = np.array(self._pose.position_m[:2])
+        on = on_mission and tier <= Tier.WARN
         if self._switched_on and not on:
             self.mind.reset()
         self._switched_on = on

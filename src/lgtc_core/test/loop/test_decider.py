@@ -90,10 +90,14 @@ def test_switched_off_it_forgets_its_state_and_what_it_heard(decider: Decider, w
 
 def test_handing_over_it_is_silent_and_stays_where_it_is(decider: Decider, words: Any) -> None:
     assert decider.tick(0.05) is not None
-    assert not decider.stays
+    assert decider.stay_velocity_mps is None
     decider.resources(words.resources(0.05, Tier.HAND_OVER))
+    decider.pose(words.pose(0.05, x_m=0.5))
     assert decider.tick(0.1) is None
-    assert decider.stays
+    np.testing.assert_allclose(decider.stay_velocity_mps, 0.0)
+    for pushed_m in (0.1, 5.0):
+        decider.pose(words.pose(0.1 + pushed_m, x_m=0.5 + pushed_m))
+        np.testing.assert_allclose(decider.stay_velocity_mps, [-min(pushed_m, 0.3), 0.0, 0.0])
     decider.vehicle(words.vehicle(0.1, VehiclePhase.LANDING))
     assert decider.tick(0.15) is None
-    assert not decider.stays
+    assert decider.stay_velocity_mps is None
