@@ -230,8 +230,8 @@ def full_state(setpoint: Setpoint, change_mps2: Array, now_s: float) -> wire.Wir
 
 def duration(seconds: float) -> wire.Wire:
     """builtin_interfaces/Duration."""
-    whole = math.floor(seconds)
-    return {"sec": whole, "nanosec": round((seconds - whole) * 1e9)}
+    whole, nanosec = wire.split_stamp(seconds)
+    return {"sec": whole, "nanosec": nanosec}
 
 
 def _interface(module: str, name: str) -> Any:

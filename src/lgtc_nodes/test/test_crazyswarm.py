@@ -1,0 +1,47 @@
+"""The adapter to crazyswarm2: what it sends has the fields and the units of crazyflie_interfaces."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Duration as RosDuration
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lgtc_core.errors import ConfigError
+from lgtc_core.flight.reference import Setpoint
+from lgtc_nodes import crazyswarm
+from lgtc_nodes.conversions import to_ros
+
+
+@given(st.floats(0.0, 1000.0))
+def test_a_duration_is_whole_seconds_and_less_than_a_second_of_nanoseconds(seconds: float) -> None:
+    message = to_ros(RosDuration, crazyswarm.duration(seconds))
+    assert 0 <= message.nanosec < 1_000_000_000
+    assert message.sec + message.nanosec / 1e9 == pytest.approx(seconds, abs=2e-9)
+
+
+def test_a_missing_package_is_refused_with_what_to_install() -> None:
+    with pytest.raises(ConfigError, match=r"no package crazyflie_nowhere.*crazyswarm2"):
+        crazyswarm._interface("crazyflie_nowhere.msg", "FullState")
+
+
+def test_a_full_state_is_upright_and_carries_position_velocity_and_acceleration() -> None:
+    if importlib.util.find_spec("crazyflie_interfaces") is None:
+        pytest.skip("crazyflie_interfaces is not installed: build crazyswarm2 beside this workspace and source it")
+    setpoint = Setpoint(np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.2, 0.3]))
+    kind = crazyswarm._interface("crazyflie_interfaces.msg", "FullState")
+    message = to_ros(kind, crazyswarm.full_state(setpoint, np.array([4.0, 5.0, 6.0]), 7.5))
+    at, velocity, acceleration, turn = (
+        message.pose.position,
+        message.twist.linear,
+        message.acc,
+        message.pose.orientation,
+    )
+    assert (at.x, at.y, at.z) == (1.0, 2.0, 3.0)
+    assert (velocity.x, velocity.y, velocity.z) == (0.1, 0.2, 0.3)
+    assert (acceleration.x, acceleration.y, acceleration.z) == (4.0, 5.0, 6.0)
+    assert (turn.x, turn.y, turn.z, turn.w) == (0.0, 0.0, 0.0, 1.0)
+    assert message.header.stamp.sec + message.header.stamp.nanosec / 1e9 == 7.5
