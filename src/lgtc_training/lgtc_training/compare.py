@@ -132,6 +132,8 @@ def run_cell(config: ComparisonConfig, variant: Variant, seed: int, folder: Path
         return dict(schema.load_json(file))
     cell = experiment(config, variant, seed)
     trainer = train(cell, folder, quiet=True)
+    if not trainer.finished():  # a person stopped it: the checkpoint is there, a score of half a training must not be
+        raise KeyboardInterrupt
     run = load_run(folder, best=False)
     loss = mean(cell.worlds[0].message_loss)
     worlds = standard_worlds(cell.worlds[0], *_largest(cell), config.evaluation_worlds, loss)
@@ -216,6 +218,8 @@ def main() -> None:
         logger.info("table: %s", out / TABLE)
     except LgtcError as error:
         raise SystemExit(f"compare: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("compare: stopped; start it again to go on") from None
 
 
 if __name__ == "__main__":

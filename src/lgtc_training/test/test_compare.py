@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from lgtc_core import schema
 from lgtc_core.errors import ConfigError
 from lgtc_training import compare
 from lgtc_training.compare import ComparisonConfig, Variant, experiment, of_size, run_cell, table, trained_parameters
+from lgtc_training.ippo import Losses
+from lgtc_training.train import Trainer
 
 TINY = dataclasses.replace(
     EXPERIMENT,
@@ -61,6 +65,24 @@ def test_a_finished_cell_is_not_run_again_and_the_table_says_what_is_missing(
     (tmp_path / "without x" / "4").mkdir()
     (tmp_path / "without x" / "4" / compare.RESULT).write_text(json.dumps(other))
     assert f"{result['scores']['ratio'] + 0.1:.3f} +- 0.100" in table(CONFIG, tmp_path)
+
+
+def test_a_cell_that_is_stopped_is_not_scored_and_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iterate = Trainer.iterate
+
+    def interrupted(trainer: Trainer) -> tuple[Losses, float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return iterate(trainer)
+
+    longer = dataclasses.replace(CONFIG, base=dataclasses.replace(TINY, steps=3))
+    monkeypatch.setattr(Trainer, "iterate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(longer, WITHOUT, 0, tmp_path)
+    assert not (tmp_path / compare.RESULT).exists()
+    monkeypatch.undo()
+    assert run_cell(longer, WITHOUT, 0, tmp_path)["steps"] == 4
 
 
 def test_a_variant_that_contradicts_itself_is_refused_by_name() -> None:
