@@ -13,7 +13,7 @@ import numpy as np
 from lgtc_analysis import metrics
 from lgtc_analysis.flight import Flight
 from lgtc_analysis.timeline import in_the_air, pose_times, timeline
-from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
+from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
 
 SERVED_AGAIN_S = 35.0
 """Longest time without a server: the paper's drone is emptied at 55 s and replaced by about 90 s (Section
@@ -25,6 +25,8 @@ SETPOINT_GAP_S = 0.4
 """Longest time between two setpoints [s]: after .5 s without a setpoint the firmware levels out and
 drifts.
 """
+RELAXED_S = 5.0
+"""Longest time for which a safety filter may give up conditions: drones too close at take-off come apart sooner [s]."""
 WALL_M = 0.01
 """A drone this far beyond a wall or the height band has left the arena; less is measurement [m]."""
 
@@ -83,6 +85,7 @@ def verdict(flight: Flight) -> Verdict:
         _empty_landed,
         _distances_kept,
         _nobody_landed_on,
+        _conditions_kept,
         _inside_arena,
         _setpoints_steady,
         _all_down,
@@ -194,6 +197,32 @@ def _approach_check(name: str, near: metrics.Approach, flight: Flight, nobody: s
     count = f", {len(near.too_close)} pairs too close" if len(near.too_close) > 1 else ""
     got = f"{float(near.pair_m[i, j]):.3f} m ({pair}, at {at_s:.1f} s){count}"
     return _check(name, not near.too_close, got, needed)
+
+
+def _conditions_kept(flight: Flight) -> Check:
+    """Whether the safety filters could keep all their conditions, with the figures that they gave as evidence."""
+    name, needed = "Safety filters kept their conditions", f"none given up for more than {RELAXED_S:g} s at a time"
+    longest_s, worst, commands, given_up = 0.0, "", 0, 0
+    for drone in flight.drones.values():
+        flying = drone.safety.mode[metrics.within(drone.safety, flight.active_s)]
+        times_s = drone.safety.time_s[metrics.within(drone.safety, flight.active_s)]
+        relaxed = flying == SafetyMode.RELAXED
+        commands, given_up = commands + len(flying), given_up + int(relaxed.sum())
+        lasted_s = longest_run_s(relaxed, times_s)
+        if lasted_s > longest_s:
+            longest_s, worst = lasted_s, drone.name
+    if not commands:
+        return Check(name, Outcome.NONE, "no command was recorded", needed)
+    got = f"given up in {given_up} of {commands} commands"
+    if given_up:
+        got += f", for {longest_s:.2f} s at most" + (f" ({worst})" if worst else "")
+    return _check(name, longest_s <= RELAXED_S, got, needed)
+
+
+def longest_run_s(flags: np.ndarray, times_s: np.ndarray) -> float:
+    """Time from the first to the last of the longest run of true flags (T,) at `times_s` (T,)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    return max((float(times_s[end - 1] - times_s[begin]) for begin, end in edges.reshape(-1, 2)), default=0.0)
 
 
 def _inside_arena(flight: Flight) -> Check:

@@ -183,7 +183,13 @@ class World:
         velocity = {"twist": {"linear": (0.1, 0.0, 0.0)}}
         self.put(f"/{name}/velocity_nominal", t, velocity, DECISION_S)
         self.put(f"/{name}/velocity_safe", t, velocity, COMMAND_S)
-        near = {"mode": SafetyMode.PASSED, "distance_min_m": 0.5, "barrier_min": 0.1, "solve_time_s": 1e-4}
+        squeezed = self.fault == "squeezed" and 4.0 < t < 11.0
+        near = {
+            "mode": SafetyMode.RELAXED if squeezed else SafetyMode.PASSED,
+            "distance_min_m": 0.5,
+            "barrier_min": 0.1,
+            "solve_time_s": 1e-4,
+        }
         self.put(f"/{name}/safety", t, near, COMMAND_S)
 
     def decide(self, name: str, t: float) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lgtc_analysis.bag import read_flight
 from lgtc_analysis.flight import Flight
-from lgtc_analysis.verdict import Outcome, percent, verdict
+from lgtc_analysis.verdict import Outcome, longest_run_s, percent, verdict
 
 Fly = Callable[..., Path]
 Flown = Callable[..., Flight]
@@ -31,6 +32,7 @@ def test_a_clean_flight_passes_every_check(flight: Flight) -> None:
         ("too close", {"No two drones closer than the safety distance"}),
         ("lands on another", {"No drone came down on another"}),
         ("leaves the arena", {"Flying drones stayed inside the arena"}),
+        ("squeezed", {"Safety filters kept their conditions"}),
         ("wings stall", {"Setpoints never paused in flight"}),
         ("never lands", {"Every drone came down again"}),
     ],
@@ -57,6 +59,13 @@ def test_a_topic_without_messages_does_not_pass(flight: Flight) -> None:
     finally:
         object.__setattr__(flight, "missing", ())
     assert failed == {"Recording is whole": "nothing on /cf1/safety"}
+
+
+def test_the_longest_run_is_measured_from_its_first_to_its_last() -> None:
+    flags = np.array([True, True, False, True, True, True, False])
+    times_s = np.arange(7) * 0.1
+    assert longest_run_s(flags, times_s) == pytest.approx(0.2)
+    assert longest_run_s(np.zeros(7, bool), times_s) == 0.0
 
 
 def test_a_share_short_of_all_is_never_called_all() -> None:
