@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lgtc_bringup import crazyswarm, preflight
-from lgtc_bringup.cli import FAILED, OK, main
+from lgtc_bringup.cli import FAILED, OK, USAGE, main
 from lgtc_bringup.preflight import Check, Seen
 from lgtc_core.fleet.fleet import build_fleet
 from lgtc_core.fleet.scenario import build_scenario
@@ -118,3 +118,10 @@ def test_the_dry_run_of_the_shipped_fleet_refuses_hardware_for_lack_of_addresses
     assert out.count("FAIL") == 1
     assert "none of cf1, cf2" in " ".join(out.split())
     assert main(["preflight", "--model", str(model_dir), "--dry-run"]) == OK
+
+
+def test_a_flight_that_the_gate_refuses_does_not_begin(model_dir, tmp_path, capfd) -> None:
+    run_dir = tmp_path / "run"
+    assert main(["sim", "--backend", "crazyflie", "--model", str(model_dir), "--run-dir", str(run_dir)]) == USAGE
+    assert "Radio addresses: got none of cf1" in capfd.readouterr().err
+    assert not run_dir.exists()
