@@ -191,6 +191,8 @@ class _Loop:
         """Row i: the team-mates whose poses and features drone i listens to."""
         self._fresh, self._stamp_s, self._measured_m = np.zeros(n, np.bool_), np.zeros(n), np.zeros((n, 3))
         """Poses of this tick."""
+        self._stamps_s, self._places_m = np.zeros((n, n)), np.zeros((n, n, 3))
+        """The same as everybody hears them."""
         self.book, self.positions, self._recorded = book, positions, recorded
         self.view = self.book.view(0.0)
         self.share_met = self.view.share_met
@@ -321,9 +323,8 @@ class _Loop:
         """Everybody hears where the near ones are."""
         heard = self._near & self._fresh
         if self.ears_clear:
-            n = len(self._each)
-            stamps_s = np.broadcast_to(self._stamp_s, (n, n))
-            self.guards.hear(heard, stamps_s, np.broadcast_to(self._measured_m, (n, n, 3)))
+            self._stamps_s[:], self._places_m[:] = self._stamp_s, self._measured_m
+            self.guards.hear(heard, self._stamps_s, self._places_m)
             return
         for i, j in zip(*np.nonzero(heard), strict=True):
             name = self._each[j].name

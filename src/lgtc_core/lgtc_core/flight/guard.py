@@ -213,12 +213,13 @@ class Guards:
         Raises:
             InputError: a position heard is not finite. Nothing changed.
         """
-        _check_finite("pose.position", position_m[heard])
         k = len(self.others)
         if heard.shape != (len(self.names), k):
             raise InputError("heard", f"shape {heard.shape}", f"({len(self.names)}, {k})")
-        arrays = (np.require(values, np.float64, ["C", "W"]) for values in (stamp_s, position_m))
-        guard_memory.hear_all(self._memory, self._figures, np.require(heard, np.bool_, ["C", "W"]), *arrays)
+        stamp_s, position_m = (np.require(values, np.float64, ["C", "W"]) for values in (stamp_s, position_m))
+        heard = np.require(heard, np.bool_, ["C", "W"])
+        if not guard_memory.hear_all(self._memory, self._figures, heard, stamp_s, position_m):
+            _check_finite("pose.position", position_m[heard])
 
     def hear_one(self, i: int, name: str, stamp_s: float, position_m: Array) -> bool:
         """Drone i hears where another is: finite position (3,) [m]. False: older than the last one, nothing changed."""

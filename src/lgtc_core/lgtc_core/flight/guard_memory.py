@@ -167,13 +167,23 @@ def hear(memory: Memory, figures: Figures, i: int, j: int, stamp_s: float, x: fl
 
 
 @compiled
-def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, position_m: Array) -> None:
-    """Each guard i hears the drones j of which `heard` (N, K) is true: stamps (N, K), positions (N, K, 3)."""
+def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, position_m: Array) -> bool:
+    """Each guard i hears the drones j of which `heard` (N, K) is true: stamps (N, K), positions (N, K, 3).
+
+    Returns:
+        False: one that is heard is not finite; nothing changed.
+    """
+    for i in range(heard.shape[0]):
+        for j in range(heard.shape[1]):
+            p_m = position_m[i, j]
+            if heard[i, j] and not math.isfinite(p_m[0] + p_m[1] + p_m[2]):
+                return False
     for i in range(heard.shape[0]):
         for j in range(heard.shape[1]):
             if heard[i, j]:
                 p_m = position_m[i, j]
                 hear(memory, figures, i, j, stamp_s[i, j], p_m[0], p_m[1], p_m[2])
+    return True
 
 
 @compiled

@@ -12,6 +12,7 @@ A `Mind` decides for one drone. `Minds` are those of several drones of one proce
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -244,8 +245,8 @@ class Minds:
         data, seen, mask = neighbours
         observation = Observation(
             own=layout.own(p, padded).astype(np.float32),
-            consumers=np.repeat(demanded.consumers, len(rows), 0),
-            consumer_mask=np.repeat(demanded.mask, len(rows), 0),
+            consumers=demanded.consumers if len(rows) == 1 else np.repeat(demanded.consumers, len(rows), 0),
+            consumer_mask=demanded.mask if len(rows) == 1 else np.repeat(demanded.mask, len(rows), 0),
             neighbours=data,
             neighbours_seen=seen,
             neighbour_mask=mask,
@@ -316,7 +317,12 @@ class Minds:
         p_heard = self.arena.to_normalised(inbox.position_m[rows])
         usable = layout.usable(p, p_heard, age_ticks, self.arena.communication_radius)
         counts = usable.sum(1)
-        k = max(1, int(counts.max()))
+        k = int(counts.max())
+        if k == 0:
+            n = len(rows)
+            nothing = np.zeros((n, 1, inbox.data.shape[2]), np.float32)
+            inputs = nothing, np.zeros((n, 1, 3), np.float32), np.zeros((n, 1), np.float32)
+            return [0] * n, [math.nan] * n, inputs
         first = np.argsort(~usable, axis=1, kind="stable")[:, :k]  # the usable ones, in the order of the slots
         every = np.arange(len(rows))[:, None]
         mask = usable[every, first]
@@ -409,7 +415,9 @@ class _Demanded(NamedTuple):
 
 
 def _all_finite(values: npt.ArrayLike) -> bool:
-    return bool(np.isfinite(values).all())
+    """Whether no value is infinite or NaN; the squares of what is finite here do not overflow."""
+    flat = np.asarray(values).ravel()
+    return math.isfinite(flat @ flat)
 
 
 def check_finite(drone: str, position_m: Array, supply: Array) -> None:

@@ -10,6 +10,7 @@ direction; the longer side of the arena spans [-1, 1].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -69,14 +70,18 @@ class Arena:
         """Communication radius C [m]."""
         return self.communication_radius * self.scale_m
 
+    @cached_property
+    def _centre(self) -> Array:
+        return np.array(self.centre_m, float)
+
     def to_normalised(self, p_m: npt.ArrayLike) -> Array:
         """Normalised coordinates (..., 2) of horizontal positions (..., 2) in the world frame [m]."""
-        p: Array = (np.asarray(p_m, float) - np.asarray(self.centre_m)) / self.scale_m
+        p: Array = (np.asarray(p_m, float) - self._centre) / self.scale_m
         return p
 
     def to_metres(self, p: npt.ArrayLike) -> Array:
         """Horizontal positions (..., 2) in the world frame [m] of normalised coordinates (..., 2)."""
-        p_m: Array = np.asarray(p, float) * self.scale_m + np.asarray(self.centre_m)
+        p_m: Array = np.asarray(p, float) * self.scale_m + self._centre
         return p_m
 
     def contains(self, p_m: npt.ArrayLike, margin_m: float = 0.0) -> npt.NDArray[np.bool_]:
