@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -128,50 +129,54 @@ class Server:
         return json.loads(self.lgtc("demand", "list", "--json"))["consumers"]
 
 
-@pytest.mark.ros
-def test_the_operator_sees_and_changes_the_demand_in_flight(tmp_path: Path, ros_domain: int) -> None:
+@pytest.fixture
+def server(tmp_path: Path, ros_domain: int) -> Iterator[Server]:
+    """Ends by itself where no supervisor is heard for LifelineParams.start_s: a test has that long."""
     server = Server(tmp_path, ros_domain)
-    try:
-        before = server.consumers()
-        assert set(before) == {"depot", "harbour", "tower"}
-        assert "depot" in server.lgtc("demand", "list")
-        server.lgtc("demand", "add", "pier", "2", "-1", "parcel=0.5", "battery=0.3:zero_depletion")
-        server.lgtc("demand", "move", "tower", "-0.5", "-1.6")
-        server.lgtc("demand", "set", "depot", "parcel=0.75")
-        done = json.loads(server.lgtc("demand", "remove", "harbour", "--json"))
-        assert (done["done"], done["consumer"]["name"]) == ("remove", "harbour")
-        after = server.consumers()
-        assert set(after) == {"depot", "tower", "pier"}
-        assert after["pier"]["demand"]["parcel"] == {"amount": 0.5, "remaining": 0.5, "depletion": "instantaneous"}
-        assert after["tower"]["position_m"] == [-0.5, -1.6]
-        assert after["depot"]["demand"]["parcel"]["amount"] == 0.75
-        assert "a disc" not in server.lgtc("demand", "list")
-
-        refused = server.lgtc("demand", "move", "pier", "9", "9", code=cli.USAGE)
-        assert "a place in the arena" in refused
-        assert "one of depot, pier, tower" in server.lgtc("demand", "remove", "harbour", code=cli.USAGE).replace(
-            "depot, tower, pier", "depot, pier, tower"
-        )
-
-        file = tmp_path / "kept.yaml"
-        server.lgtc("demand", "export", str(file))
-        server.lgtc("demand", "remove", "pier")
-        server.lgtc("demand", "import", str(file))
-        again = server.consumers()
-        assert {name: one["demand"] for name, one in again.items()} == {
-            name: one["demand"] for name, one in after.items()
-        }
-        scenario = {"title": "as exported", "duration_s": 60.0, **yaml.safe_load(file.read_text())}
-        whole = tmp_path / "scenario.yaml"
-        whole.write_text(yaml.safe_dump(scenario))
-        assert set(load_scenario(whole).file.consumers) == set(after)
-        assert len(load_team(inputs.fleet_path("fleet"), whole).consumers) == 3
-    finally:
-        server.process.send_signal(signal.SIGKILL)
-        server.process.wait()
+    yield server
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
     with LedgerReader(tmp_path / "ledger.sqlite") as ledger:
         assert ledger.check() == []
+
+
+@pytest.mark.ros
+def test_the_operator_sees_and_changes_the_demand_in_flight(server: Server, tmp_path: Path) -> None:
+    before = server.consumers()
+    assert set(before) == {"depot", "harbour", "tower"}
+    server.lgtc("demand", "add", "pier", "2", "-1", "parcel=0.5", "battery=0.3:zero_depletion")
+    server.lgtc("demand", "move", "tower", "-0.5", "-1.6")
+    server.lgtc("demand", "set", "depot", "parcel=0.75")
+    done = json.loads(server.lgtc("demand", "remove", "harbour", "--json"))
+    assert (done["done"], done["consumer"]["name"]) == ("remove", "harbour")
+    after = server.consumers()
+    assert set(after) == {"depot", "tower", "pier"}
+    assert after["pier"]["demand"]["parcel"] == {"amount": 0.5, "remaining": 0.5, "depletion": "instantaneous"}
+    assert after["tower"]["position_m"] == [-0.5, -1.6]
+    assert after["depot"]["demand"]["parcel"]["amount"] == 0.75
+    listed = server.lgtc("demand", "list")
+    assert "pier" in listed
+    assert "a disc" not in listed
+    with LedgerReader(tmp_path / "ledger.sqlite") as ledger:
         assert set(ledger.audit().accounts.entries) == set(after)
+
+
+@pytest.mark.ros
+def test_what_is_exported_is_a_scenario_and_is_imported_as_it_was(server: Server, tmp_path: Path) -> None:
+    before = server.consumers()
+    assert "a place in the arena" in server.lgtc("demand", "move", "tower", "9", "9", code=cli.USAGE)
+    assert "one of depot, harbour, tower" in server.lgtc("demand", "remove", "pier", code=cli.USAGE)
+    file = tmp_path / "kept.yaml"
+    server.lgtc("demand", "export", str(file))
+    server.lgtc("demand", "remove", "tower")
+    server.lgtc("demand", "import", str(file))
+    again = server.consumers()
+    assert {name: one["demand"] for name, one in again.items()} == {name: one["demand"] for name, one in before.items()}
+    scenario = {"title": "as exported", "duration_s": 60.0, **yaml.safe_load(file.read_text())}
+    whole = tmp_path / "scenario.yaml"
+    whole.write_text(yaml.safe_dump(scenario))
+    assert set(load_scenario(whole).file.consumers) == set(before)
+    assert len(load_team(inputs.fleet_path("fleet"), whole).consumers) == 3
 
 
 @pytest.mark.ros
