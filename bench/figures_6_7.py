@@ -35,6 +35,7 @@ def value_states(flight: Flight, model_dir: Path, card: ModelCard, times: Floats
     """Recurrent states of the value network (T, N, H) at `times`, and who was on mission (T, N)."""
     session = ort.InferenceSession(str(model_dir / "value.onnx"), providers=["CPUExecutionProvider"])
     wanted = {put.name for put in session.get_inputs()}
+    widths = {put.name: put.shape[-1] for put in session.get_inputs()}  # its own: other messages than the policy's
     team, arena, n, r = timeline(flight, times), flight.team.arena, len(flight.names), card.resource_kinds
     p = np.nan_to_num(arena.to_normalised(team.position_m[..., :2]))
     mission = (times >= flight.active_s[0]) & (times <= flight.active_s[1])
@@ -48,10 +49,10 @@ def value_states(flight: Flight, model_dir: Path, card: ModelCard, times: Floats
     def padded(values: Floats) -> Floats:
         return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, r - values.shape[-1])])
 
-    state = np.zeros((n, card.state_width), np.float32)
-    message = np.zeros((n, card.message_width), np.float32)
+    state = np.zeros((n, widths["state"]), np.float32)
+    message = np.zeros((n, widths["neighbours"]), np.float32)
     sent = np.zeros(n, bool)
-    states = np.zeros((len(times), n, card.state_width))
+    states = np.zeros((len(times), *state.shape))
     others = np.array([[j for j in range(n) if j != i] for i in range(n)])
     for t in range(len(times)):
         k = row[t]
