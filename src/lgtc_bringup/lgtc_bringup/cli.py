@@ -188,7 +188,11 @@ def _fly(plan: Plan, console: Console, *, live: bool) -> bool:
     """Fly through ROS; True if the flight ended as it should."""
     os.environ.update(environment_of(plan, os.environ))
     from lgtc_bringup.monitor import Monitor  # loads ROS, which no other command needs
+    from lgtc_core.flight import guard_memory
 
+    # Here, once, with a word to whoever waits: in the drones' own processes it would count as not coming up.
+    with console.status("compiling the safety filter, if it has changed"):
+        guard_memory.prepare()
     with claimed(), Interrupts().counting() as interrupts, Monitor(plan.drones) as monitor, Runner(plan) as runner:
         if monitor.others_flying():
             raise refusal()
