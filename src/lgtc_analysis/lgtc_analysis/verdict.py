@@ -204,11 +204,11 @@ def _conditions_kept(flight: Flight) -> Check:
     name, needed = "Safety filters kept their conditions", f"none given up for more than {RELAXED_S:g} s at a time"
     longest_s, worst, commands, given_up = 0.0, "", 0, 0
     for drone in flight.drones.values():
-        flying = drone.safety.mode[metrics.within(drone.safety, flight.active_s)]
-        times_s = drone.safety.time_s[metrics.within(drone.safety, flight.active_s)]
-        relaxed = flying == SafetyMode.RELAXED
-        commands, given_up = commands + len(flying), given_up + int(relaxed.sum())
-        lasted_s = longest_run_s(relaxed, times_s)
+        heard = metrics.within(drone.safety, flight.active_s)
+        flying = metrics.in_flight(drone, drone.safety)[heard]  # on the ground nobody obeys them
+        relaxed = flying & (drone.safety.mode[heard] == SafetyMode.RELAXED)
+        commands, given_up = commands + int(flying.sum()), given_up + int(relaxed.sum())
+        lasted_s = longest_run_s(relaxed, drone.safety.time_s[heard])
         if lasted_s > longest_s:
             longest_s, worst = lasted_s, drone.name
     if not commands:
