@@ -217,16 +217,23 @@ def _delta(load: Floats, demand: Floats, m: int, supply_row: Floats, sign: float
 
 
 @_compiled
+def _tally(target: Ints, supply: Floats, m_count: int) -> tuple[Floats, Ints]:
+    """What every consumer is brought (M, r), and by how many agents (M,)."""
+    load = np.zeros((m_count, supply.shape[1]))
+    count = np.zeros(m_count, np.int64)
+    for i in range(target.shape[0]):
+        if target[i] >= 0:
+            count[target[i]] += 1
+            for k in range(supply.shape[1]):
+                load[target[i], k] += supply[i, k]
+    return load, count
+
+
+@_compiled
 def _descend(target: Ints, linear: Floats, supply: Floats, demand: Floats, must: NDArray[np.bool_]) -> None:
     """Moves of one agent and swaps of two until neither improves. `target` is changed in place; the cover is kept."""
     n, m_count, r = linear.shape[0], linear.shape[1], supply.shape[1]
-    load = np.zeros((m_count, r))
-    count = np.zeros(m_count, np.int64)
-    for i in range(n):
-        if target[i] >= 0:
-            count[target[i]] += 1
-            for k in range(r):
-                load[target[i], k] += supply[i, k]
+    load, count = _tally(target, supply, m_count)
     row = np.zeros(r)
     improved = True
     while improved:
@@ -275,13 +282,7 @@ def _improve(
     place; the cover is kept. Slower than `_descend`, but the order in which agents are numbered plays no part.
     """
     n, m_count, r = linear.shape[0], linear.shape[1], supply.shape[1]
-    load = np.zeros((m_count, r))
-    count = np.zeros(m_count, np.int64)
-    for i in range(n):
-        if target[i] >= 0:
-            count[target[i]] += 1
-            for k in range(r):
-                load[target[i], k] += supply[i, k]
+    load, count = _tally(target, supply, m_count)
     row = np.zeros(r)
     gain = min(-least_gain, -1e-9)
     while True:
@@ -387,11 +388,7 @@ def _search(
         target = previous.copy()
         kept = number == 0 and np.all(previous != -2)
         if kept:
-            count = np.zeros(linear.shape[1], np.int64)
-            for i in range(n):
-                if target[i] >= 0:
-                    count[target[i]] += 1
-            _cover(target, linear, must, count)
+            _cover(target, linear, must, _tally(target, supply, linear.shape[1])[1])
         else:
             for i in range(n):
                 if target[i] != -1:

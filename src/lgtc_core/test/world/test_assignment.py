@@ -147,9 +147,11 @@ def test_what_the_team_has_chosen_stands_unless_a_move_a_swap_or_another_start_i
     if moved <= 2:  # one move or swap: it alone gained enough, unless another start was better
         assert moved == 0 or cost(again) < cost(chosen) - 0.05 or cost(again) <= 0.98 * cost(chosen)
     order = rng.permutation(8)
-    shuffled = assign_batch(*(x[:, order] if i < 2 else x for i, x in enumerate(worlds)), *yes, chosen[:, order],
-                            1, 1, gain=0.05, margin=1.0)  # fmt: skip
-    assert (shuffled == assign_batch(*worlds, *yes, chosen, 1, 1, gain=0.05, margin=1.0)[:, order]).all()
+    plain = assign_batch(*worlds, *yes, chosen, 1, 1, gain=0.05, margin=1.0)
+    shuffled = np.empty_like(plain)
+    shuffled[:, order] = assign_batch(*(x[:, order] if i < 2 else x for i, x in enumerate(worlds)), *yes,
+                                      chosen[:, order], 1, 1, gain=0.05, margin=1.0)  # fmt: skip
+    assert cost(shuffled) == pytest.approx(cost(plain), abs=1e-9)  # two answers may tie, but neither is the better one
 
 
 @pytest.mark.parametrize(
