@@ -33,6 +33,7 @@ import rclpy
 import yaml
 from rclpy.executors import SingleThreadedExecutor
 
+from lgtc_bringup.usage import pid_of
 from lgtc_core import topics, wire
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, VehiclePhase
 from lgtc_core.loop.stand_in import SIGNATURE
@@ -187,7 +188,7 @@ def kill(watch: Bystander, kind: str, run_dir: Path) -> dict[str, Any]:
     watch.spin(lambda: watch.now_s > begun_s + 1.0, 60.0)
     up = [name for name in watch.drones if watch.phases.get(name) in STREAMING]
     killed_s = watch.now_s
-    os.kill(pid_of(node, run_dir), signal.SIGKILL)
+    os.kill(pid_of(run_dir, node), signal.SIGKILL)
     over = partial(lambda: watch.now_s > killed_s + WATCHED_S)
     if kind in ("wings", "supervisor"):
         wanted = [victim] if victim else [name for name in watch.drones if name not in watch.landed_s]
@@ -216,19 +217,6 @@ def longest_gap_s(watch: Bystander, drones: Sequence[str], since_s: float) -> fl
         times_s = [time_s for time_s, _ in watch.setpoints[name] if time_s >= since_s - 0.1]
         worst_s = max([worst_s, *(later - earlier for earlier, later in pairwise(times_s))])
     return worst_s
-
-
-def pid_of(node: str, run_dir: Path) -> int:
-    """Process id of the process of this flight that runs a node."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except OSError:
-                continue
-            if node in words and any(str(run_dir) in word for word in words):
-                return int(folder.name)
-    raise SystemExit(f"no process of {run_dir} runs {node}")
 
 
 def summary(results: Path) -> int:

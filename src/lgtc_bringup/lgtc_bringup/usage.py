@@ -1,4 +1,4 @@
-"""CPU time and memory of a process, from /proc."""
+"""Which processes belong to a run, and the CPU time and memory of a process, from /proc."""
 
 from __future__ import annotations
 
@@ -67,6 +67,32 @@ class UsageMeter:
             resident_mb=_largest(before.resident_mb, peak_kb * 1024 / 1e6),
         )
         return self.usage
+
+
+def processes_of(run_dir: Path) -> dict[int, list[str]]:
+    """Command lines, by process id, of all other living processes that name a run's folder."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:  # it ended while we looked
+                continue
+            if any(str(run_dir) in word for word in words):
+                found[int(entry.name)] = words
+    return found
+
+
+def pid_of(run_dir: Path, node: str) -> int:
+    """Process id of the process of a run that has a node, named as in `host --node`.
+
+    Raises:
+        LookupError: no living process has it.
+    """
+    for pid, words in processes_of(run_dir).items():
+        if node in words:
+            return pid
+    raise LookupError(f"no process of {run_dir} runs {node}")
 
 
 def _entry_kb(path: Path, name: str) -> float:

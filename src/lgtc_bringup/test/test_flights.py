@@ -14,6 +14,7 @@ from bringup_stand_ins import wait_until
 
 from lgtc_bringup import inputs
 from lgtc_bringup.node_kinds import POLICY, STAND_IN, kind_of, resolved
+from lgtc_bringup.usage import pid_of, processes_of
 from lgtc_core import topics
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 
@@ -27,33 +28,6 @@ SHORT = {
     },
     "duration_s": 8.0,
 }
-
-
-def processes_of(run_dir: Path) -> list[str]:
-    """Command lines of all living processes that belong to a run."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except OSError:
-                continue
-            if any(str(run_dir) in word for word in words):
-                found.append(" ".join(words))
-    return found
-
-
-def pid_of(run_dir: Path, node: str) -> int:
-    """Process id of the process in which a node runs."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except OSError:
-                continue
-            if node in words and any(str(run_dir) in word for word in words):
-                return int(entry.name)
-    raise AssertionError(f"no process runs {node}")
 
 
 class Command:
@@ -108,7 +82,7 @@ def test_a_flight_ends_by_itself_with_bag_report_verdict_and_no_process_left(com
     flight = command()
     code = flight.end(90.0)
     assert "report:" in flight.said, flight.said
-    assert processes_of(flight.run_dir) == []
+    assert processes_of(flight.run_dir) == {}
     assert (flight.run_dir / "report.html").stat().st_size > 10_000
     assert ("FAIL" not in flight.said) == (code == 0)
     assert reader(flight.run_dir).mission.phase[-1] == MissionPhase.DONE
@@ -122,7 +96,7 @@ def test_if_the_command_itself_is_killed_the_nodes_land_and_end(command):
     flight.wait_for("FLYING")
     flight.process.kill()
     flight.process.wait()
-    wait_until(lambda: processes_of(flight.run_dir) == [], 30.0)
+    wait_until(lambda: processes_of(flight.run_dir) == {}, 30.0)
     recorded = reader(flight.run_dir)
     assert all(drone.vehicle.phase[-1] == VehiclePhase.LANDED for drone in recorded.drones.values())
 
@@ -136,7 +110,7 @@ def test_a_killed_mind_and_a_killed_demand_server_are_started_again_and_the_miss
     wait_until(lambda: flight.said.count("started again") == 2, 20.0)
     assert pid_of(flight.run_dir, "policy:cf1") != killed["policy:cf1"]
     flight.end(90.0)
-    assert processes_of(flight.run_dir) == []
+    assert processes_of(flight.run_dir) == {}
     recorded = reader(flight.run_dir)
     assert MissionPhase.ABORT not in recorded.mission.phase
     assert recorded.mission.phase[-1] == MissionPhase.DONE
@@ -160,7 +134,7 @@ def test_a_flight_in_course_is_as_the_table_says_refuses_a_second_one_and_lands_
 
     flight.process.send_signal(signal.SIGINT)
     flight.end(60.0)
-    assert processes_of(tmp_path) == []
+    assert processes_of(tmp_path) == {}
     recorded = reader(flight.run_dir)
     assert recorded.mission.phase[-1] == MissionPhase.DONE
     assert MissionPhase.ABORT not in recorded.mission.phase
