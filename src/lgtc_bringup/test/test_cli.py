@@ -205,6 +205,12 @@ def test_an_offline_flight_leaves_a_bag_a_report_and_its_verdict_as_exit_code(gr
     assert (tmp_path / "again.html").exists()
 
 
+@pytest.mark.parametrize("vehicle", ["kinematic", "crazyflie"])
+def test_the_default_scenario_passes_every_check_on_either_vehicle(vehicle, tmp_path, capfd):
+    assert main(["sim", "--offline", "--vehicle", vehicle, "--run-dir", str(tmp_path / "run")]) == cli.OK
+    assert "FAIL" not in capfd.readouterr().out
+
+
 def test_ledger_bag_and_report_of_a_flight_tell_the_same_and_a_delivery_that_only_one_knows_is_found(
     greedy_model, tmp_path, capfd
 ):
