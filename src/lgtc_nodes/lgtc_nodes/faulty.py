@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from rclpy.timer import Timer
 
 from lgtc_core import topics, wire
-from lgtc_core.loop.faults import Inbox, Link
+from lgtc_core.loop.faults import Inbox, Links
 from lgtc_nodes.node import SwarmNode
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class FaultyEars:
         def guarded(item: T) -> None:
             self._node.guarded(purpose, lambda: take(item))
 
-        link: Link[T] = Link(self._node.drone, self._node.team.seed, purpose)
+        link: Links[T] = Links((self._node.drone,), self._node.team.seed, purpose)
         inbox = Inbox(link, sender_of, guarded)
         self._inboxes.append(inbox)
         return lambda item: inbox.put(self._node.now_s(), item)

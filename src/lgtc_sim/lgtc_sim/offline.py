@@ -42,7 +42,7 @@ from lgtc_core.flight.response import with_response, with_smoothing
 from lgtc_core.loop import server
 from lgtc_core.loop.carrier import Carrier
 from lgtc_core.loop.decider import Decider, tick_all
-from lgtc_core.loop.faults import Inbox, Link, Schedule, any_of
+from lgtc_core.loop.faults import Links, Schedule, any_of
 from lgtc_core.loop.flyer import Flyer, FlyerParams
 from lgtc_core.loop.neighbourhood import Sighting
 from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
@@ -59,10 +59,6 @@ STATE_PERIOD_S = 0.1
 PRESENCE_PERIOD_S = 0.5
 LINGER_S = 0.5
 """Recorded on after the mission's end."""
-
-
-def _drone_of(said: Sighting | Features) -> str:
-    return said.drone
 
 
 class Recorder(Protocol):
@@ -90,6 +86,13 @@ class FlightResult(NamedTuple):
     """When which event of the scenario happened, in words, and what came of it."""
 
 
+class _Poses(NamedTuple):
+    """What all N drones say of where they are at one moment."""
+
+    stamp_s: Array  # (N,)
+    position_m: Array  # (N, 3)
+
+
 @dataclass
 class _Drone:
     """The parts of one drone, as its nodes carry them."""
@@ -101,16 +104,8 @@ class _Drone:
     flyer: Flyer
     stand_in: StandIn | None
     """Only where the scenario lets an adapter hang: otherwise nobody falls silent here."""
-    poses: Inbox[Sighting]
-    presence: Inbox[Sighting]
-    features: Inbox[Features]
     hangs: bool = False
     """Its vehicle adapter does nothing."""
-
-    @property
-    def inboxes(self) -> tuple[Inbox[Any], ...]:
-        """What it hears from other drones."""
-        return self.poses, self.presence, self.features
 
     @property
     def stood_in(self) -> StandIn | None:
@@ -186,13 +181,15 @@ class _Loop:
         self.drones = {spec.name: self._drone(spec.name) for spec in team.drones}
         self._each = list(self.drones.values())
         self._deciders = [drone.decider for drone in self._each]
-        n = len(self._each)
+        n, names = len(self._each), self.team.names
+        self._pose_links = Links[_Poses](names, world.seed, "pose")
+        self._roll_links = Links[list[Sighting]](names, world.seed, "roll call")
+        self._feature_links = Links[list[Features]](names, world.seed, "features")
+        self._links: tuple[Links[Any], ...] = (self._pose_links, self._roll_links, self._feature_links)
         self._near = np.zeros((n, n), np.bool_)
         """Row i: the team-mates whose poses and features drone i listens to."""
         self._fresh, self._stamp_s, self._measured_m = np.zeros(n, np.bool_), np.zeros(n), np.zeros((n, 3))
         """Poses of this tick."""
-        self._stamps_s, self._places_m = np.zeros((n, n)), np.zeros((n, n, 3))
-        """The same as everybody hears them."""
         self.book, self.positions, self._recorded = book, positions, recorded
         self.view = self.book.view(0.0)
         self.share_met = self.view.share_met
@@ -229,7 +226,6 @@ class _Loop:
         decider = Decider(self._mind(name, spec.max_speed_mps))
         guard = Guard(name, spec, team.arena, self._guard_params, others, self.guards)
         hanging = any(fault.kind is FaultKind.HANGING_ADAPTER and fault.concerns(name) for fault in team.faults)
-        seed = self.world.seed
         return _Drone(
             name,
             decider,
@@ -237,9 +233,6 @@ class _Loop:
             guard,
             Flyer(team.arena, with_smoothing(FlyerParams(), spec.response), rejoins=team.rejoin),
             StandIn(name, spec, team.arena, StandInParams().of_vehicle(spec.response), others) if hanging else None,
-            Inbox(Link(name, seed, "pose"), _drone_of, lambda seen: guard.neighbour(*seen)),
-            Inbox(Link(name, seed, "roll call"), _drone_of, decider.neighbourhood.sighted),
-            Inbox(Link(name, seed, "features"), _drone_of, decider.features),
         )
 
     def _step(self) -> None:
@@ -271,19 +264,47 @@ class _Loop:
         self._say(topics.FAULTS, wire.faults_to_wire, wire.FaultsReport(self.world.now_s, holding))
         for drone in self._each:
             drone.hangs = any_of(holding, FaultKind.HANGING_ADAPTER, drone.name)
-            for inbox in drone.inboxes:
-                inbox.link.apply(holding)
+        for links in self._links:
+            links.apply(holding)
         self._look_at_ears()
 
     def _deliver(self, now_s: float) -> None:
         """Messages between drones whose time has come."""
-        for drone in self._each:
-            for inbox in drone.inboxes:
-                inbox.deliver(now_s)
+        self._deliver_poses(now_s)
+        self._deliver_sightings(now_s)
+        self._deliver_features(now_s)
         self._look_at_ears()
 
+    def _deliver_poses(self, now_s: float) -> None:
+        arrived = self._pose_links.due(now_s)
+        if arrived is not None:
+            at = arrived.batch, arrived.sender
+            stamp_s, position_m = (np.stack(rows)[at] for rows in zip(*arrived.batches, strict=True))
+            self.guards.hear(arrived.receiver, arrived.sender, stamp_s, position_m)
+
+    def _deliver_sightings(self, now_s: float) -> None:
+        arrived = self._roll_links.due(now_s)
+        if arrived is not None:
+            for receiver, sender, batch in zip(*(column.tolist() for column in arrived[:3]), strict=True):
+                self._each[receiver].decider.neighbourhood.sighted(arrived.batches[batch][sender])
+
+    def _deliver_features(self, now_s: float) -> None:
+        arrived = self._feature_links.due(now_s)
+        if arrived is not None:
+            for batch, said in enumerate(arrived.batches):
+                own = arrived.batch == batch
+                heard = np.zeros((len(self._each), len(said)), np.bool_)
+                heard[arrived.receiver[own], arrived.sender[own]] = True
+                self._take_in(heard, said)
+
+    def _take_in(self, heard: npt.NDArray[np.bool_], said: list[Features]) -> None:
+        """Every mind i takes in the messages j of which `heard` (N, k) is true."""
+        mind = self._deciders[0].mind
+        if isinstance(mind, Mind):
+            mind.minds.hear(heard, said)
+
     def _look_at_ears(self) -> None:
-        self.ears_clear = all(inbox.link.clear for drone in self._each for inbox in drone.inboxes)
+        self.ears_clear = all(links.clear for links in self._links)
 
     def _poses(self, now_s: float, poses: dict[str, wire.Pose]) -> None:
         """Every pose is answered by a safe command, and that by a setpoint."""
@@ -323,12 +344,11 @@ class _Loop:
         """Everybody hears where the near ones are."""
         heard = self._near & self._fresh
         if self.ears_clear:
-            self._stamps_s[:], self._places_m[:] = self._stamp_s, self._measured_m
-            self.guards.hear(heard, self._stamps_s, self._places_m)
+            hearer, sender = np.nonzero(heard)
+            self.guards.hear(hearer, sender, self._stamp_s[sender], self._measured_m[sender])
             return
-        for i, j in zip(*np.nonzero(heard), strict=True):
-            name = self._each[j].name
-            self._each[i].poses.put(now_s, Sighting(name, *poses[name]))
+        self._pose_links.send(now_s, self.team.names, heard, _Poses(self._stamp_s.copy(), self._measured_m.copy()))
+        self._deliver_poses(now_s)
 
     def _say_poses(self, poses: dict[str, wire.Pose], commands: list[SafeCommand]) -> None:
         for name, pose in poses.items():
@@ -442,12 +462,18 @@ class _Loop:
 
     def _roll_call(self, now_s: float) -> None:
         """Everybody says where it is; everybody looks who is near."""
-        sightings = [drone.decider.presence(now_s) for drone in self._each]
+        seen = (drone.decider.presence(now_s) for drone in self._each)
+        sightings = [sighting for sighting in seen if sighting is not None]
         for sighting in sightings:
-            if sighting is not None:
-                self._say(topics.PRESENCE, wire.presence_to_wire, sighting)
-                for drone in self._each:
-                    drone.presence.put(now_s, sighting)
+            self._say(topics.PRESENCE, wire.presence_to_wire, sighting)
+        if self.ears_clear:
+            for drone in self._each:
+                for sighting in sightings:
+                    drone.decider.neighbourhood.sighted(sighting)
+        else:
+            everybody = np.ones((len(self._each), len(sightings)), np.bool_)
+            self._roll_links.send(now_s, [sighting.drone for sighting in sightings], everybody, sightings)
+            self._deliver_sightings(now_s)
         for i, drone in enumerate(self._each):
             near = drone.decider.neighbourhood.update(now_s)
             self._near[i] = [other in near for other in self.team.names]
@@ -469,14 +495,12 @@ class _Loop:
             self.guards.nominal(i, stamp_s, velocity_mps)
             if self.recorder is not None:
                 self._say_decision(drone.name, wire.Velocity(stamp_s, velocity_mps), decision)
-        mind = self._deciders[0].mind
-        if self.ears_clear and isinstance(mind, Mind):
-            mind.minds.hear(self._near[:, senders], said)
-            return
-        for features in said:
-            for drone in self._each:
-                if features.drone in drone.decider.neighbourhood.near:
-                    drone.features.put(now_s, features)
+        heard = self._near[:, senders]
+        if self.ears_clear:
+            self._take_in(heard, said)
+        else:
+            self._feature_links.send(now_s, [features.drone for features in said], heard, said)
+            self._deliver_features(now_s)
 
     def _say_decision(self, name: str, nominal: wire.Velocity, decision: Decision | None) -> None:
         self._say(topics.VELOCITY_NOMINAL, wire.velocity_to_wire, nominal, name)

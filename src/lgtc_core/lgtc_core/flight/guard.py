@@ -126,7 +126,7 @@ class Guards:
         airframes: of the drones under guard, by name.
         arena: where they may be.
         params: filter and watchdogs.
-        others: airframes of all drones that they may meet, by name; their order is that of the columns of `hear`.
+        others: airframes of all drones that they may meet, by name; `hear` counts them in this order.
             Who is not in it is taken for one like the hearer.
 
     Raises:
@@ -202,24 +202,24 @@ class Guards:
         self._memory.nominal_s[i], self._memory.nominal_mps[i] = stamp_s, velocity_mps
         return True
 
-    def hear(self, heard: Bools, stamp_s: Array, position_m: Array) -> None:
-        """Each drone i under guard hears where the others are.
+    def hear(self, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array) -> None:
+        """Messages in the order in which they arrived: drone hearer[k] under guard hears where heard[k] was.
 
         Args:
-            heard: (N, K) whether i hears of j now; j counts the drones of `others`, in their order.
-            stamp_s: (N, K) when that was [s]; what is older than what was heard before is dropped.
-            position_m: (N, K, 3) where, frame "world" [m].
+            hearer: (K,) drones under guard.
+            heard: (K,) drones of `others`, in their order.
+            stamp_s: (K,) when that was [s]; what is older than what was heard before is dropped.
+            position_m: (K, 3) where, frame "world" [m].
 
         Raises:
-            InputError: a position heard is not finite. Nothing changed.
+            InputError: a position is not finite, or there is no such drone. Nothing changed.
         """
-        k = len(self.others)
-        if heard.shape != (len(self.names), k):
-            raise InputError("heard", f"shape {heard.shape}", f"({len(self.names)}, {k})")
-        stamp_s, position_m = (np.require(values, np.float64, ["C", "W"]) for values in (stamp_s, position_m))
-        heard = np.require(heard, np.bool_, ["C", "W"])
-        if not guard_memory.hear_all(self._memory, self._figures, heard, stamp_s, position_m):
-            _check_finite("pose.position", position_m[heard])
+        _check_finite("pose.position", position_m)
+        for what, which, count in (("hearer", hearer, len(self.names)), ("heard", heard, len(self.others))):
+            if which.size and not 0 <= which.min() <= which.max() < count:
+                raise InputError(what, f"number {which.min()} to {which.max()}", f"0 to {count - 1}")
+        stamp_s, position_m = (np.ascontiguousarray(values, np.float64) for values in (stamp_s, position_m))
+        guard_memory.hear_in_turn(self._memory, self._figures, hearer, heard, stamp_s, position_m)
 
     def hear_one(self, i: int, name: str, stamp_s: float, position_m: Array) -> bool:
         """Drone i hears where another is: finite position (3,) [m]. False: older than the last one, nothing changed."""

@@ -167,23 +167,13 @@ def hear(memory: Memory, figures: Figures, i: int, j: int, stamp_s: float, x: fl
 
 
 @compiled
-def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, position_m: Array) -> bool:
-    """Each guard i hears the drones j of which `heard` (N, K) is true: stamps (N, K), positions (N, K, 3).
-
-    Returns:
-        False: one that is heard is not finite; nothing changed.
-    """
-    for i in range(heard.shape[0]):
-        for j in range(heard.shape[1]):
-            p_m = position_m[i, j]
-            if heard[i, j] and not math.isfinite(p_m[0] + p_m[1] + p_m[2]):
-                return False
-    for i in range(heard.shape[0]):
-        for j in range(heard.shape[1]):
-            if heard[i, j]:
-                p_m = position_m[i, j]
-                hear(memory, figures, i, j, stamp_s[i, j], p_m[0], p_m[1], p_m[2])
-    return True
+def hear_in_turn(
+    memory: Memory, figures: Figures, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array
+) -> None:
+    """Guard hearer[k] hears drone heard[k], for k in order: (K,) indices, stamps (K,), finite positions (K, 3)."""
+    for k in range(len(hearer)):
+        x, y, z = position_m[k, 0], position_m[k, 1], position_m[k, 2]
+        hear(memory, figures, hearer[k], heard[k], stamp_s[k], x, y, z)
 
 
 @compiled
@@ -388,9 +378,9 @@ def _nearest(rows: Constraints, counted: Ints, count: int, i: int, answers: Answ
 def prepare() -> None:
     """Compile now, or load what is compiled: the first command must not wait for it (10 s of processor time, once)."""
     figures = Figures(Hypotheses(1.0, 1.0, 0.0, 0.0), 1.0, *(0.0,) * (len(Figures._fields) - 2))
-    one, box_m = np.zeros((1, 1)), np.zeros(3)
+    nobody, box_m = np.zeros(0, np.int64), np.zeros(3)
     with compiling():
         memory, answers = empty_memory(1, 1, box_m, box_m), empty_answers(1)
-        command(memory, figures, np.zeros(0, np.int64), 0.0, answers)
-        hear_all(memory, figures, one > 0.0, one, np.zeros((1, 1, 3)))
+        command(memory, figures, nobody, 0.0, answers)
+        hear_in_turn(memory, figures, nobody, nobody, np.zeros(0), np.zeros((0, 3)))
         hear(memory, figures, 0, 0, 0.0, 0.0, 0.0, 0.0)

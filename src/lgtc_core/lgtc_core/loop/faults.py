@@ -5,10 +5,9 @@ Everything random is drawn from a seed and the receiver's name, so that equal se
 
 from __future__ import annotations
 
-import heapq
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -18,6 +17,8 @@ from lgtc_core.fleet.fault import LINK_KINDS, Fault, FaultKind
 from lgtc_core.wire import Pose
 
 Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 T = TypeVar("T")
 
 
@@ -53,69 +54,128 @@ def _holds(fault: Fault, elapsed_s: float) -> bool:
     return fault.start_s <= elapsed_s + 1e-9 and elapsed_s < end_s - 1e-9
 
 
-class _Due(NamedTuple, Generic[T]):
-    """A message on its way."""
+class Arrived(NamedTuple, Generic[T]):
+    """k messages that have arrived, in the order of arrival."""
 
-    due_s: float
-    order: int
-    item: T
+    receiver: Ints  # (k,) index into the receivers
+    sender: Ints  # (k,) index into the senders of its batch
+    batch: Ints  # (k,) index into `batches`
+    batches: list[T]
 
 
-class Link(Generic[T]):
-    """The receiving end of one drone's messages from others.
+class Links(Generic[T]):
+    """The receiving ends of the messages that some drones hear from others.
 
     Args:
-        receiver: the drone.
+        receivers: R drones.
         seed: of everything random.
         purpose: tells several links of one drone apart, so that they do not lose the same messages.
     """
 
-    def __init__(self, receiver: str, seed: int, purpose: str = "") -> None:
-        self.receiver = receiver
+    def __init__(self, receivers: Sequence[str], seed: int, purpose: str = "") -> None:
+        self.receivers = tuple(receivers)
         self.faults: tuple[Fault, ...] = ()
-        self._random = random.Random(f"{seed}/{receiver}/{purpose}")
-        self._under_way: list[_Due[T]] = []
+        self._random = np.random.default_rng([*f"{seed}/{'/'.join(self.receivers)}/{purpose}".encode()])
+        nothing = np.zeros(0, np.int64)
+        self._under_way = _UnderWay(np.zeros(0), nothing, nothing, nothing)
+        self._batches: dict[int, T] = {}
         self._count = 0
+        self._touched: dict[tuple[str, ...], list[Bools]] = {}
 
     @property
     def clear(self) -> bool:
-        """Whether every message arrives at once: then nobody needs to ask this link."""
-        return not self.faults and not self._under_way
+        """Whether every message arrives at once: then nobody needs to ask these links."""
+        return not self.faults and not self._batches
 
     def apply(self, faults: Iterable[Fault]) -> None:
         """These faults hold from now on; what is under way arrives as it was to."""
         self.faults = tuple(fault for fault in faults if fault.kind in LINK_KINDS)
+        self._touched.clear()
 
-    def send(self, now_s: float, sender: str, item: T) -> None:
-        """A message was sent; `due` gives what arrives of it."""
-        late_s, copies = 0.0, 1
-        for fault in self.faults:
-            if fault.kind is FaultKind.PARTITION:
-                if (sender in fault.drones) != (self.receiver in fault.drones):
-                    return
-                continue
-            if not (fault.concerns(sender) or fault.concerns(self.receiver)):
-                continue
+    def send(self, now_s: float, senders: Sequence[str], heard: Bools, batch: T) -> None:
+        """Messages were sent at one moment; `due` gives what arrives of them.
+
+        Args:
+            now_s: when [s].
+            senders: of S messages.
+            heard: (R, S) who is to hear whom.
+            batch: the messages.
+        """
+        late_s, copies, passed = np.zeros(heard.shape), np.ones(heard.shape, np.int64), heard.copy()
+        for fault, touched in zip(self.faults, self._touches(tuple(senders)), strict=True):
             amount = fault.amount or 0.0
-            if fault.kind is FaultKind.LOSS:
-                if self._random.random() < amount:
-                    return
+            if fault.kind is FaultKind.PARTITION:
+                passed &= ~touched
+            elif fault.kind is FaultKind.LOSS:
+                passed &= ~(touched & (self._random.random(heard.shape) < amount))
             elif fault.kind is FaultKind.DELAY:
-                late_s += amount
+                late_s += amount * touched
             elif fault.kind is FaultKind.REORDERING:
-                late_s += amount * self._random.random()
-            elif self._random.random() < amount:
-                copies += 1
-        for _ in range(copies):
+                late_s += amount * touched * self._random.random(heard.shape)
+            else:
+                copies += touched & (self._random.random(heard.shape) < amount)
+        receiver, sender = np.nonzero(passed)
+        if len(receiver):
+            times = copies[receiver, sender]
+            receiver, sender = np.repeat(receiver, times), np.repeat(sender, times)
+            number = np.full(len(receiver), self._count)
+            sent = _UnderWay(now_s + late_s[receiver, sender], receiver, sender, number)
+            self._under_way = self._under_way.and_then(sent)
+            self._batches[self._count] = batch
             self._count += 1
-            heapq.heappush(self._under_way, _Due(now_s + late_s, self._count, item))
 
-    def due(self, now_s: float) -> list[T]:
-        """What has arrived by now, in the order of arrival; each copy once."""
-        arrived = []
-        while self._under_way and self._under_way[0].due_s <= now_s + 1e-9:
-            arrived.append(heapq.heappop(self._under_way).item)
+    def due(self, now_s: float) -> Arrived[T] | None:
+        """What has arrived by now, each copy once; None: nothing."""
+        ready = self._under_way.due_s <= now_s + 1e-9
+        if not ready.any():
+            return None
+        at = np.flatnonzero(ready)
+        at = at[np.argsort(self._under_way.due_s[at], kind="stable")]
+        came = self._under_way.only(at)
+        numbers, batch = np.unique(came.number, return_inverse=True)
+        arrived = Arrived(came.receiver, came.sender, batch, [self._batches[one] for one in numbers.tolist()])
+        self._under_way = self._under_way.only(~ready)
+        for one in set(numbers.tolist()).difference(self._under_way.number.tolist()):
+            del self._batches[one]
         return arrived
+
+    def _touches(self, senders: tuple[str, ...]) -> list[Bools]:
+        """By fault, which links (R, S) it touches."""
+        if senders not in self._touched:
+            self._touched[senders] = [_touches(fault, self.receivers, senders) for fault in self.faults]
+        return self._touched[senders]
+
+
+class _UnderWay(NamedTuple):
+    """Messages on their way, in the order in which they were sent."""
+
+    due_s: Array
+    receiver: Ints
+    sender: Ints
+    number: Ints
+    """Of its batch."""
+
+    def only(self, which: Ints | Bools) -> _UnderWay:
+        """Some of them."""
+        return _UnderWay(self.due_s[which], self.receiver[which], self.sender[which], self.number[which])
+
+    def and_then(self, later: _UnderWay) -> _UnderWay:
+        """These and later ones."""
+        return _UnderWay(
+            np.concatenate((self.due_s, later.due_s)),
+            np.concatenate((self.receiver, later.receiver)),
+            np.concatenate((self.sender, later.sender)),
+            np.concatenate((self.number, later.number)),
+        )
+
+
+def _touches(fault: Fault, receivers: Sequence[str], senders: Sequence[str]) -> Bools:
+    """Which links (R, S) a fault touches: those across its sides, or from or to a drone that it concerns."""
+    if fault.kind is FaultKind.PARTITION:
+        inside = [[name in fault.drones for name in names] for names in (receivers, senders)]
+        return np.not_equal.outer(*inside)
+    concerned = [[fault.concerns(name) for name in names] for names in (receivers, senders)]
+    return np.logical_or.outer(*concerned)
 
 
 class Sensors:
@@ -170,15 +230,15 @@ def any_of(faults: Iterable[Fault], kind: FaultKind, drone: str) -> bool:
 
 
 class Inbox(Generic[T]):
-    """Hands over messages from others: at once while nothing goes wrong, by a `Link` otherwise.
+    """Hands one drone's messages from others over: at once while nothing goes wrong, by its link otherwise.
 
     Args:
-        link: of the receiver.
+        link: of one receiver.
         sender_of: who sent a message.
         take: takes it.
     """
 
-    def __init__(self, link: Link[T], sender_of: Callable[[T], str], take: Callable[[T], object]) -> None:
+    def __init__(self, link: Links[T], sender_of: Callable[[T], str], take: Callable[[T], object]) -> None:
         self.link, self._sender_of, self._take = link, sender_of, take
 
     def put(self, now_s: float, item: T) -> None:
@@ -186,10 +246,12 @@ class Inbox(Generic[T]):
         if self.link.clear:
             self._take(item)
             return
-        self.link.send(now_s, self._sender_of(item), item)
+        self.link.send(now_s, (self._sender_of(item),), np.ones((1, 1), np.bool_), item)
         self.deliver(now_s)
 
     def deliver(self, now_s: float) -> None:
         """Hand over what has arrived by now."""
-        for item in self.link.due(now_s):
-            self._take(item)
+        arrived = self.link.due(now_s)
+        if arrived is not None:
+            for at in arrived.batch.tolist():
+                self._take(arrived.batches[at])

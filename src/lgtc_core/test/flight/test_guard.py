@@ -352,14 +352,14 @@ def test_guards_that_share_a_memory_answer_as_each_alone() -> None:
         stamp_s = np.full(4, now_s) + (rng.random(4) < 0.01)
         heard = (rng.random((4, 4)) < 0.7) & ~np.eye(4, dtype=bool)
         heard[3] &= k < 200
-        sent_s, sent_m = np.broadcast_to(stamp_s - 0.01, (4, 4)), np.broadcast_to(p, (4, 4, 3))
+        sent_s, (hearer, sender) = stamp_s - 0.01, np.nonzero(heard)
         together.poses(fresh, stamp_s, p)
-        together.hear(heard, sent_s, sent_m)
+        together.hear(hearer, sender, sent_s[sender], p[sender])
         for i, guard in enumerate(alone):
             if fresh[i]:
                 guard.pose(stamp_s[i], p[i])
             for j in np.flatnonzero(heard[i]):
-                guard.neighbour(names[j], sent_s[i, j], sent_m[i, j])
+                guard.neighbour(names[j], sent_s[j], p[j])
             if rng.random() < (0.05 if 250 < k < 300 else 0.5):
                 nominal_mps = [*(-1.5 * p[i, :2]), 0.0]
                 together.nominal(i, now_s, np.array(nominal_mps))
@@ -393,13 +393,16 @@ def test_strangers_are_avoided_however_many_come() -> None:
 def test_positions_heard_together_are_refused_together_and_change_nothing(bad: float) -> None:
     guards = Guards({"cf1": DRONE}, ARENA, PARAMS, {"cf1": DRONE, "cf2": DRONE, "cf3": DRONE})
     guards.poses(np.array([True]), np.zeros(1), np.array([[0.0, 0.0, 1.0]]))
-    p = np.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 1.0], [bad, 0.0, 1.0]]])
+    p = np.array([[1.0, 0.0, 1.0], [bad, 0.0, 1.0]])
     with pytest.raises(InputError):
-        guards.hear(np.array([[False, True, True]]), np.zeros((1, 3)), p)
+        guards.hear(np.zeros(2, int), np.array([1, 2]), np.zeros(2), p)
     with pytest.raises(InputError):
-        guards.poses(np.array([True]), np.ones(1), p[:, 2])
+        guards.poses(np.array([True]), np.ones(1), p[1:])
     assert guards.command(0, 0.0).neighbours == 0
-    guards.hear(np.array([[False, True, False]]), np.zeros((1, 3)), p)
+    for hearer, heard in ((1, 1), (0, 3), (-1, 1), (0, -1)):
+        with pytest.raises(InputError):
+            guards.hear(np.array([hearer]), np.array([heard]), np.zeros(1), p[:1])
+    guards.hear(np.zeros(1, int), np.array([1]), np.zeros(1), p[:1])
     assert guards.command(0, 0.0).neighbours == 1
 
 
@@ -408,16 +411,16 @@ def meet(starts_m: Array, goals_m: Array, params: GuardParams, duration_s: float
     names = [f"cf{i}" for i in range(len(starts_m))]
     guards = Guards(dict.fromkeys(names, DRONE), ARENA, params, dict.fromkeys(names, DRONE))
     p, n, closest_m = np.array(starts_m, float), len(names), np.inf
-    others = ~np.eye(n, dtype=bool)
+    hearer, heard = np.nonzero(~np.eye(n, dtype=bool))
     for k in range(round(duration_s * params.rate_hz)):
         t = k / params.rate_hz
         guards.poses(np.ones(n, dtype=bool), np.full(n, t), p)
-        guards.hear(others, np.full((n, n), t), np.broadcast_to(p, (n, n, 3)).copy())
+        guards.hear(hearer, heard, np.full(len(heard), t), p[heard])
         for i in range(n):
             guards.nominal(i, t, np.append(2.0 * (goals_m[i] - p[i])[:2], 0.0))
         p = p + np.array([command.velocity_mps for command in guards.commands(t)]) / params.rate_hz
         apart_m = np.linalg.norm(p[:, None] - p[None], axis=-1)
-        closest_m = min(closest_m, float(apart_m[others].min()))
+        closest_m = min(closest_m, float(apart_m[hearer, heard].min()))
     return p, closest_m
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lgtc_core import schema
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.fault import AMOUNTS, Fault, FaultKind
-from lgtc_core.loop.faults import Inbox, Link, Schedule, Sensors, any_of, direction, total
+from lgtc_core.loop.faults import Arrived, Inbox, Links, Schedule, Sensors, any_of, direction, total
 from lgtc_core.wire import Pose
 
 K = FaultKind
@@ -32,14 +32,15 @@ link_faults = st.lists(
 
 def arrivals(faults: list[Fault], sender: str = "cf2", count: int = 2000, seed: int = 1) -> list[tuple[float, int]]:
     """(time, number) of what arrives of one message each 20 ms."""
-    link: Link[int] = Link("cf1", seed)
-    link.apply(faults)
-    arrived = []
+    arrived: list[tuple[float, int]] = []
+    now_s = 0.0
+    inbox = Inbox(Links[int](("cf1",), seed), lambda _: sender, lambda number: arrived.append((now_s, number)))
+    inbox.link.apply(faults)
     for i in range(count + 200):
         now_s = 0.02 * i
         if i < count:
-            link.send(now_s, sender, i)
-        arrived += [(now_s, number) for number in link.due(now_s)]
+            inbox.put(now_s, i)
+        inbox.deliver(now_s)
     return arrived
 
 
@@ -98,7 +99,7 @@ def test_faults_of_other_drones_change_nothing() -> None:
 
 def test_what_is_under_way_when_a_fault_ends_still_arrives() -> None:
     taken: list[int] = []
-    inbox = Inbox(Link[int]("cf1", 0), lambda _: "cf2", taken.append)
+    inbox = Inbox(Links[int](("cf1",), 0), lambda _: "cf2", taken.append)
     inbox.link.apply([Fault(kind=K.DELAY, amount=0.5)])
     inbox.put(0.0, 1)
     inbox.link.apply([])
@@ -108,6 +109,56 @@ def test_what_is_under_way_when_a_fault_ends_still_arrives() -> None:
     assert taken == [2, 1]
     inbox.put(0.6, 3)
     assert taken == [2, 1, 3]
+
+
+@given(faults=link_faults, heard=st.lists(st.booleans(), min_size=9, max_size=9), seed=st.integers(0, 99))
+def test_links_of_several_drones_let_through_what_each_drones_own_would(
+    faults: list[Fault], heard: list[bool], seed: int
+) -> None:
+    names = ("cf1", "cf2", "cf3")
+    sure = [fault for fault in faults if fault.kind in (K.PARTITION, K.DELAY)]
+    wanted = np.array(heard).reshape(3, 3)
+    links = Links[int](names, seed)
+    links.apply(sure)
+    own = [Links[int]((name,), seed) for name in names]
+    for link in own:
+        link.apply(sure)
+    together, apart = [], []
+    for tick in range(40):
+        now_s = 0.02 * tick
+        if tick < 5:
+            links.send(now_s, names, wanted, tick)
+            for i, link in enumerate(own):
+                link.send(now_s, names, wanted[i : i + 1], tick)
+        arrived = links.due(now_s)
+        if arrived is not None:
+            together += [(tick, *told) for told in zip(arrived.receiver, arrived.sender, told_in(arrived), strict=True)]
+        for i, link in enumerate(own):
+            arrived = link.due(now_s)
+            if arrived is not None:
+                apart += [(tick, i, *told) for told in zip(arrived.sender, told_in(arrived), strict=True)]
+    assert sorted(together) == sorted(apart)
+    assert links.clear == (not sure)
+
+
+def told_in(arrived: Arrived[int]) -> list[int]:
+    return [arrived.batches[at] for at in arrived.batch]
+
+
+@given(seed=st.integers(0, 99))
+def test_loss_is_drawn_for_every_pair_of_drones(seed: int) -> None:
+    names = [f"cf{i}" for i in range(8)]
+    links = Links[int](names, seed)
+    links.apply([Fault(kind=K.LOSS, amount=0.3)])
+    arrived = np.zeros((8, 8), int)
+    for tick in range(200):
+        links.send(float(tick), names, np.ones((8, 8), bool), tick)
+        got = links.due(float(tick))
+        if got is not None:
+            np.add.at(arrived, (got.receiver, got.sender), 1)
+    assert (arrived > 100).all()
+    assert (arrived < 180).all()
+    assert 0.67 < arrived.mean() / 200 < 0.73
 
 
 def test_the_scenarios_faults_count_from_when_the_policies_fly_and_those_by_hand_from_then_on() -> None:
