@@ -1,6 +1,6 @@
 """What a step of simulated vehicles costs, and how a Crazyflie follows velocities: the figures of docs/vehicles.md.
 
-    python bench/vehicles.py
+python bench/vehicles.py
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from lgtc_core.demand.view import ConsumerView, DemandView
 from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.flight.command import SafeCommand
-from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
+from lgtc_core.flight.phases import HASTE, MissionPhase, SafetyMode, Tier, VehiclePhase
 from lgtc_core.flight.reference import Setpoint
 from lgtc_core.loop.neighbourhood import Sighting
 
@@ -85,6 +85,11 @@ class VehicleReport(NamedTuple):
     reason: str
     reference_m: Array  # (3,) position reference streamed, world frame; NaN: none
     setpoint_age_s: float  # NaN: none streamed
+
+    @property
+    def in_haste(self) -> bool:
+        """Whether it lands with so little time that it can only step aside from others."""
+        return self.phase is VehiclePhase.LANDING and self.reason.startswith(HASTE)
 
 
 class MissionReport(NamedTuple):

@@ -12,7 +12,7 @@ from lgtc_core import topics, wire
 from lgtc_core.demand.view import DemandView
 from lgtc_core.flight.guard import Guard, GuardParams
 from lgtc_core.flight.landing import NO_DISCS_M
-from lgtc_core.flight.phases import MissionPhase, VehiclePhase
+from lgtc_core.flight.phases import MissionPhase
 from lgtc_core.flight.response import with_response
 from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
 from lgtc_nodes.faulty import FaultyEars
@@ -63,7 +63,7 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         ears = FaultyEars(self)
         sighted = ears.through("presence", lambda it: it.drone, self._sighted)
         self.hear(topics.PRESENCE, wire.presence_from_wire, sighted, shared=True)
-        self.hear(topics.VEHICLE, wire.vehicle_from_wire, self._vehicle)
+        self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.guard.vehicle)
         self.hear(topics.DEMAND, wire.demand_from_wire, self._demand)
         neighbour = ears.through("pose", lambda it: it.drone, self._neighbour)
         self._near = NearSubscriptions(self, topics.POSE, _sighting_of, neighbour)
@@ -78,9 +78,6 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         """A near drone's pose is its presence too: it is watched even when its policy, which sends it, is dead."""
         self.neighbourhood.sighted(sighting)
         self.guard.neighbour(*sighting)
-
-    def _vehicle(self, report: wire.VehicleReport) -> None:
-        self.guard.landing = report.phase is VehiclePhase.LANDING
 
     def on_mission(self, report: wire.MissionReport) -> None:
         """Nobody serves any more once all land."""

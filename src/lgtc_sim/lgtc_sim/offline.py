@@ -413,7 +413,7 @@ class _Loop:
             report = self._report(drone, now_s)
             drone.carrier.vehicle(report)
             drone.decider.vehicle(report)
-            drone.guard.landing = report.phase is VehiclePhase.LANDING
+            drone.guard.vehicle(report)
             drone.guard.discs_m = discs_m
             vehicles[drone.name] = report.phase if drone.flyer.airborne or drone.flyer.ready(now_s) else None
             self._say(topics.VEHICLE, wire.vehicle_to_wire, report, drone.name)

@@ -19,6 +19,7 @@ from lgtc_core.flight.phases import MissionPhase, Tier, VehiclePhase
 from lgtc_core.flight.pilot import Action, Pilot
 from lgtc_core.flight.response import with_response, with_smoothing
 from lgtc_core.loop.flyer import FlyerParams
+from lgtc_core.wire import VehicleReport
 from lgtc_sim.body import Control
 from lgtc_sim.vehicle import Vehicles
 
@@ -88,7 +89,7 @@ class Flight:
         voltages_v, charges = self.vehicles.voltage_v, self.vehicles.charge
         for i, (guard, pilot, name) in enumerate(zip(self.guards, self.pilots, self.team.names, strict=True)):
             guard.pose(now_s, measured_m[i])
-            guard.landing = pilot.phase is VehiclePhase.LANDING
+            guard.vehicle(VehicleReport(now_s, pilot.phase, pilot.reason, measured_m[i], 0.0))
             guard.nominal(now_s, [*(2.0 * (self.goals_m[i] - measured_m[i, :2])), 0.0])
             self.tiers[i] = self.monitors[i].update(now_s, float(voltages_v[i]), float(charges[i])).tier
             order = pilot.update(now_s, self.mission_phase, self.tiers[i], measured_m[i], guard.command(now_s))
@@ -181,6 +182,24 @@ def test_an_emptied_drone_lands_unharmed_and_another_takes_its_place_above_it(te
     assert flight.closest_m >= team.drones[0].safety_distance_m
     flight.run(5.0, Request.LAND)
     assert flight.phases == [VehiclePhase.LANDED] * 5
+
+
+@pytest.mark.parametrize("beside_m", [0.0, 0.15, 0.3])
+def test_an_emptied_drone_steps_aside_from_the_one_that_stands_below_it_before_it_comes_down(
+    team: Team, beside_m: float
+) -> None:
+    flight = in_the_air(Flight(team))
+    flight.goals_m = np.array([[-1.3, 1.2], [1.4, 1.0], [0.1, -1.6], [0.5, 0.0], [-0.5, 0.0]])
+    flight.run(8.0)
+    flight.vehicles.set_charge("cf1", 0.0)
+    flight.run(6.0)
+    flight.goals_m[4] = [-1.3 + beside_m, 1.2]
+    flight.run(8.0)
+    flight.vehicles.set_charge("cf5", 0.0)
+    flight.run(6.0)
+    assert [flight.phases[i] for i in (0, 4)] == [VehiclePhase.LANDED] * 2
+    assert not flight.vehicles.locked.any()
+    assert flight.closest_m >= team.drones[0].safety_distance_m
 
 
 def test_a_drone_whose_poses_fall_silent_is_kept_clear_of(team: Team) -> None:

@@ -35,9 +35,10 @@ from lgtc_core.flight.checks import finite_vector
 from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.guard_memory import NEVER_S, NOMINAL_NEVER, NOMINAL_OLD, WALL, Figures
 from lgtc_core.flight.landing import NO_DISCS_M, free_spot
-from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode
+from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode, VehiclePhase
 from lgtc_core.schema import Bounds
 from lgtc_core.slots import Slots
+from lgtc_core.wire import VehicleReport
 from lgtc_core.world.arena import Arena
 
 Array = npt.NDArray[np.float64]
@@ -174,6 +175,7 @@ class Guards:
             self._describe(name, slot)
         self._answers = guard_memory.empty_answers(n)
         self._discs_m = [NO_DISCS_M] * n
+        self._hasty = [False] * n
         self._all = np.arange(n)
         self._each = [self._all[i : i + 1] for i in range(n)]
         guard_memory.prepare()
@@ -227,9 +229,12 @@ class Guards:
         x, y, z = position_m
         return guard_memory.hear(self._memory, self._figures, i, slot, float(stamp_s), x, y, z)
 
-    def set_landing(self, i: int, landing: bool) -> None:
-        """Whether drone i is to land: its command then leads to a free place and stands still there."""
-        self._memory.landing[i] = landing
+    def set_landing(self, i: int, landing: bool, hasty: bool = False) -> None:
+        """Whether drone i is to land: its command then leads to a free place and stands still there.
+
+        In haste, to the nearest one with nobody standing or landing there, be it inside a disc: who flies gives way.
+        """
+        self._memory.landing[i], self._hasty[i] = landing, hasty
 
     def is_landing(self, i: int) -> bool:
         """Whether drone i is to land."""
@@ -292,9 +297,11 @@ class Guards:
     def _landing_spot(self, i: int) -> Array:
         """Where drone i is to come down (2,) [m]."""
         memory = self._memory
-        others_m = memory.heard_m[i, memory.heard_s[i] != NEVER_S, :2]
+        others_m, discs_m = memory.heard_m[i, memory.heard_s[i] != NEVER_S], self._discs_m[i]
+        if self._hasty[i]:
+            others_m, discs_m = others_m[others_m[:, 2] < self.arena.height_min_m], NO_DISCS_M
         p, own_m = self.params, memory.pose_m[i, :2]
-        return free_spot(own_m, others_m, p.landing_clearance_m, self.arena, self._discs_m[i], p.landing_reach_m)
+        return free_spot(own_m, others_m[:, :2], p.landing_clearance_m, self.arena, discs_m, p.landing_reach_m)
 
     def _slot(self, name: str) -> int:
         """Column of another drone."""
@@ -366,6 +373,10 @@ class Guard:
     @landing.setter
     def landing(self, landing: bool) -> None:
         self._guards.set_landing(self._i, landing)
+
+    def vehicle(self, report: VehicleReport) -> None:
+        """What is said of the own vehicle: whether it is to land, and how much time it has."""
+        self._guards.set_landing(self._i, report.phase is VehiclePhase.LANDING, report.in_haste)
 
     @property
     def discs_m(self) -> Array:

@@ -8,6 +8,8 @@ from enum import IntEnum
 
 GROUNDED_HEIGHT_M = 0.12
 """A drone whose centre is lower stands on the ground [m]."""
+HASTE = "battery: critical"
+"""Begins the reason of a landing that has no time for more than stepping aside from others."""
 
 
 class VehiclePhase(IntEnum):

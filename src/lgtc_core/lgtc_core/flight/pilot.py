@@ -15,8 +15,8 @@ until `notify_setpoints_stop`, so landing is NOTIFY_STOP and then LAND; 0.5 s wi
 after 2.0 s cuts its motors, so from the end of the take-off until NOTIFY_STOP every call answers STREAM.
 
 A drone that is to land first follows the safe command to a free place (the guard knows where the others are) and
-descends once that command stands still. It descends at once where there is no time (battery critical) or nothing to
-follow.
+descends once that command stands still. Where there is little time (battery critical) it only steps aside from others,
+for `haste_s`: it would otherwise come down on whom it relieved. It descends at once where there is nothing to follow.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgtc_core.flight.command import SafeCommand
-from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, MissionPhase, SafetyMode, Tier, VehiclePhase
+from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, HASTE, MissionPhase, SafetyMode, Tier, VehiclePhase
 from lgtc_core.flight.reference import Reference, Setpoint
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
@@ -73,6 +73,7 @@ class PilotParams:
     take_off_timeout_s: Annotated[float, _TIME, "A take-off that takes longer ends in landing"] = 15.0
     land_timeout_s: Annotated[float, _TIME, "A descent that takes longer has failed"] = 20.0
     place_timeout_s: Annotated[float, _TIME, "Longest search for a free place before the descent"] = 6.0
+    haste_s: Annotated[float, _TIME, "The same with a critical battery"] = 1.2
     place_settle_s: Annotated[float, _TIME, "The safe command must stand still for so long before the descent"] = 0.3
     place_speed_mps: Annotated[float, Bounds(0.0, 1.0, "m/s"), "Slower than this over ground it stands still"] = 0.05
     rejoin_settle_s: Annotated[
@@ -213,7 +214,7 @@ class Pilot:
         if self._requested is not None:
             return self._requested
         if tier >= Tier.LAND:
-            return f"battery: {tier.name.lower()}"
+            return HASTE if tier is Tier.CRITICAL else f"battery: {tier.name.lower()}"
         if mission is None:
             return "the supervisor is silent"
         if mission in (MissionPhase.LAND, MissionPhase.ABORT, MissionPhase.DONE):
@@ -297,11 +298,14 @@ class Pilot:
     ) -> Order:
         """Follow the safe command until it stands still over a free place, then descend."""
         since_s = now_s if self._placing_since_s is None else self._placing_since_s
-        hasty = self._at_once or tier is Tier.CRITICAL or position_m is None or fresh is None
+        if tier is Tier.CRITICAL and not self.reason.startswith(HASTE):
+            self.reason, self._placing_since_s, since_s = HASTE, now_s, now_s
+        limit_s = self.params.haste_s if tier is Tier.CRITICAL else self.params.place_timeout_s
+        at_once = self._at_once or position_m is None or fresh is None
         if fresh is not None and np.hypot(fresh.velocity_mps[0], fresh.velocity_mps[1]) > self.params.place_speed_mps:
             self._still_since_s = now_s
         settled = now_s - self._still_since_s >= self.params.place_settle_s
-        if hasty or settled or now_s - since_s >= self.params.place_timeout_s:
+        if at_once or settled or now_s - since_s >= limit_s:
             self._placing_since_s = None
             return self._begin_landing(now_s, self.reason)
         velocity_mps = np.zeros(3) if fresh is None else fresh.velocity_mps

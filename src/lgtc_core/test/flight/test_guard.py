@@ -16,9 +16,11 @@ from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.fleet.fleet import DroneType
 from lgtc_core.flight.barrier import walls
 from lgtc_core.flight.guard import Guard, GuardParams, Guards
-from lgtc_core.flight.phases import SafetyMode
+from lgtc_core.flight.phases import HASTE, SafetyMode, VehiclePhase
+from lgtc_core.flight.pilot import PilotParams
 from lgtc_core.flight.safety_filter import SafetyFilter, fence
 from lgtc_core.schema import build
+from lgtc_core.wire import VehicleReport
 from lgtc_core.world.arena import Arena
 
 Array = npt.NDArray[np.float64]
@@ -326,6 +328,21 @@ def test_a_drone_that_is_to_land_leaves_the_place_above_a_landed_one_and_then_st
         p = p + velocity_mps / PARAMS.rate_hz
     assert np.hypot(*(p[:2] - [0.3, 0.2])) >= PARAMS.landing_clearance_m
     assert np.linalg.norm(velocity_mps) < 0.02
+
+
+def test_in_haste_it_only_steps_aside_from_the_landed_one_and_may_come_down_where_others_serve() -> None:
+    g, p = guard(), np.array([0.3, 0.2, 1.0])
+    g.discs_m = np.array([[0.3, 0.2, 0.8]])
+    for k in range(round(PilotParams().haste_s * PARAMS.rate_hz)):
+        t = k / PARAMS.rate_hz
+        g.vehicle(VehicleReport(t, VehiclePhase.LANDING, HASTE, np.full(3, np.nan), np.nan))
+        g.pose(t, p)
+        g.neighbour("cf2", t, [0.25, 0.2, 0.0])
+        g.neighbour("cf3", t, [1.0, 0.2, 1.0])
+        p = p + g.command(t).velocity_mps / PARAMS.rate_hz
+    assert np.hypot(*(p[:2] - [0.25, 0.2])) >= DRONE.safety_distance_m
+    assert p[0] > 0.3  # straight away from it, although one flies there
+    assert abs(p[1] - 0.2) < 0.05
 
 
 def test_a_drone_that_is_to_land_on_free_ground_stays_where_it_is() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lgtc_core.flight.command import SafeCommand
-from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
+from lgtc_core.flight.phases import HASTE, MissionPhase, SafetyMode, Tier, VehiclePhase
 from lgtc_core.flight.pilot import Action, Order, Pilot, PilotParams
 from lgtc_core.flight.reference import Reference, acceleration_mps2
 from lgtc_core.world.arena import Arena
@@ -185,11 +185,20 @@ def test_a_drone_that_is_to_land_follows_the_safe_command_to_a_free_place_first(
     assert there.pilot.phase is VehiclePhase.LANDED
 
 
-def test_it_descends_at_once_without_battery_and_after_the_timeout_anyway() -> None:
-    assert landing((0.5, 0.0, 0.0), Tier.CRITICAL, 0.1).actions[2:] == [Action.NOTIFY_STOP, Action.LAND]
-    timeout_s = PilotParams().place_timeout_s
-    assert landing((0.1, 0.0, 0.0), duration_s=timeout_s - 0.1).actions[2:] == []
-    assert landing((0.1, 0.0, 0.0), duration_s=timeout_s + 0.1).actions[2:] == [Action.NOTIFY_STOP, Action.LAND]
+@pytest.mark.parametrize(
+    ("tier", "timeout_s"), [(Tier.OK, PilotParams().place_timeout_s), (Tier.CRITICAL, PilotParams().haste_s)]
+)
+def test_it_descends_after_the_timeout_anyway_and_sooner_without_battery(tier: Tier, timeout_s: float) -> None:
+    assert landing((0.1, 0.0, 0.0), tier, timeout_s - 0.1).actions[2:] == []
+    assert landing((0.1, 0.0, 0.0), tier, timeout_s + 0.1).actions[2:] == [Action.NOTIFY_STOP, Action.LAND]
+
+
+def test_a_battery_that_becomes_critical_during_the_search_for_a_place_ends_it_in_haste() -> None:
+    drone = landing((0.1, 0.0, 0.0), Tier.LAND, 1.0)
+    for _ in range(round((PilotParams().haste_s + 0.1) / DT_S)):
+        drone.tick(MissionPhase.LAND, Tier.CRITICAL, command(drone.now_s, (0.1, 0.0, 0.0)))
+    assert drone.actions[2:] == [Action.NOTIFY_STOP, Action.LAND]
+    assert drone.pilot.reason.startswith(HASTE)
 
 
 def test_battery_warning_lands_nobody() -> None:
