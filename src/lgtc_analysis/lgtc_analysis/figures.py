@@ -352,7 +352,7 @@ def rewards(flight: Flight, palette: Palette) -> tuple[Figure, Axes | None]:
     figure, (above, below) = _figure(3.9, 2, sharex=True, height_ratios=[1.5, 1])
     reward = metrics.rewards(flight)
     if reward is not None:
-        window = max(1, round(SMOOTH_S / metrics.tick_s(flight)))
+        window = max(1, min(len(reward.time_s), round(SMOOTH_S / metrics.tick_s(flight))))
         samples = np.convolve(np.ones(len(reward.time_s)), np.ones(window), mode="same")
         for i in range(len(flight.names)):
             mean = np.convolve(reward.total[:, i], np.ones(window), mode="same") / samples

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from rosbags.typesys.store import Typestore
 
-from lgtc_analysis import report, story
+from lgtc_analysis import figures, report, story
 from lgtc_analysis.bag import BagWriter, read_flight
 from lgtc_analysis.flight import Flight
 from lgtc_analysis.messages import recorded_topics
@@ -156,6 +156,14 @@ def test_a_recording_cut_short_gives_a_report_that_says_so(fly: Fly, tmp_path: P
     (tmp_path / "cut.mcap").write_bytes(whole[: int(0.6 * len(whole))])
     report.write_report(tmp_path / "cut.mcap", tmp_path / "report.html")
     assert "cut short" in Page((tmp_path / "report.html").read_text()).words
+
+
+def test_a_recording_shorter_than_the_running_mean_of_the_rewards_still_draws_them(
+    flight: Flight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "SMOOTH_S", 1000.0)
+    drawn, _ = figures.rewards(flight, PAGE)
+    assert all(np.isfinite(line.get_ydata()).any() for line in drawn.axes[0].lines)
 
 
 def test_replay_frames_are_the_flight_to_the_millimetre(flight: Flight) -> None:
