@@ -4,6 +4,7 @@ violation again.
     ./setup/run python bench/flight_hours.py --hours 1                      # goes on after the seeds already flown
     ./setup/run python bench/flight_hours.py --hours 1 --hard               # the same under 30 % loss and 200 ms delay
     ./setup/run python bench/flight_hours.py --hours 1 --vehicle second_order --processes 2
+    ./setup/run python bench/flight_hours.py --hours 1 --modes              # how long filters gave up conditions, too
     ./setup/run python bench/flight_hours.py --summary
     ./setup/run python bench/flight_hours.py --replay 17                    # exactly that flight, told in detail
 
@@ -18,7 +19,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import yaml
 
+from lgtc_core import topics
 from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.fleet.scenario import VehicleModel
+from lgtc_core.flight.phases import SafetyMode, VehiclePhase
 from lgtc_sim.flight_hours import CONTACT_RADIUS_M, Case, Verdict, draw, judge
 from lgtc_sim.offline import fly
 
@@ -44,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--duration", type=float, default=120.0, metavar="S", help="of one flight (%(default)s)")
     parser.add_argument("--vehicle", choices=[model.value for model in VehicleModel], default="kinematic")
     parser.add_argument("--hard", action="store_true", help="30 %% loss and 200 ms delay between all drones")
+    parser.add_argument("--modes", action="store_true", help="keep how long filters gave up conditions (slower)")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--model", type=Path, default=Path("models/lgtc"))
@@ -98,14 +102,40 @@ def one(job: tuple[argparse.Namespace, int]) -> dict[str, Any]:
     """Fly one seed."""
     arguments, seed = job
     begun_s = time.monotonic()
-    case, verdict = flown(arguments, seed)
+    modes = Modes() if arguments.modes else None
+    case, verdict = flown(arguments, seed, modes)
     line = row(arguments, seed, case, verdict, time.monotonic() - begun_s)
+    if modes is not None:
+        line["relaxed_s"] = round(modes.longest_s, 2)
     if line["violations"] or line["contact"]:
         line["files"] = str(write_case(arguments, seed, case))
     return line
 
 
-def flown(arguments: argparse.Namespace, seed: int) -> tuple[Case, Verdict]:
+class Modes:
+    """Longest time for which the filter of a drone that follows its policy gave up conditions without a break."""
+
+    TOPICS = (topics.SAFETY, topics.VEHICLE)
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self._flying: dict[str, bool] = {}
+        self._since_s: dict[str, float] = {}
+
+    def write_values(self, topic: str, received_ns: int, values: Mapping[str, Any]) -> None:
+        """Take one message, as a recorder does."""
+        name, _, kind = topic.strip("/").partition("/")
+        if kind == topics.VEHICLE:
+            self._flying[name] = values["phase"] == VehiclePhase.FLYING
+        elif kind == topics.SAFETY:
+            now_s = received_ns / 1e9
+            if values["mode"] != SafetyMode.RELAXED or not self._flying.get(name, False):
+                self._since_s.pop(name, None)
+            else:
+                self.longest_s = max(self.longest_s, now_s - self._since_s.setdefault(name, now_s))
+
+
+def flown(arguments: argparse.Namespace, seed: int, modes: Modes | None = None) -> tuple[Case, Verdict]:
     """A case and what became of it."""
     case = draw(
         seed,
@@ -115,7 +145,7 @@ def flown(arguments: argparse.Namespace, seed: int) -> tuple[Case, Verdict]:
         always=HARD if arguments.hard else (),
     )
     team = case.team()
-    return case, judge(fly(team, arguments.model), team)
+    return case, judge(fly(team, arguments.model, recorder=modes, recorded=Modes.TOPICS), team)
 
 
 def row(arguments: argparse.Namespace, seed: int, case: Case, verdict: Verdict, wall_s: float) -> dict[str, Any]:

@@ -205,9 +205,11 @@ def kill(watch: Bystander, kind: str, run_dir: Path, victim: str = "") -> dict[s
     node = {"mind": f"policy:{victim}", "wings": f"vehicle:{victim}"}.get(kind, kind)
     begun_s = watch.now_s
     watch.spin(lambda: watch.now_s > begun_s + 1.0, 60.0)
-    up = in_the_air(watch)
+    up, pid = in_the_air(watch), pid_of(run_dir, node)
+    looked_s = watch.now_s  # looking for the process took time in which nobody listened
+    watch.spin(lambda: watch.now_s > looked_s, 10.0)
     killed_s = watch.now_s
-    os.kill(pid_of(run_dir, node), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     over = partial(lambda: watch.now_s > killed_s + WATCHED_S)
     if kind in ("wings", "supervisor"):
         wanted = [victim] if victim else [name for name in watch.drones if name not in watch.landed_s]

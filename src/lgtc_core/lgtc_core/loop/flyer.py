@@ -35,7 +35,7 @@ class FlyerParams:
     """How a vehicle adapter treats what it hears."""
 
     mission_lifetime_s: Annotated[float, _LIFETIME, "Silence of /mission after which the drone lands"] = 2.0
-    resources_lifetime_s: Annotated[float, _LIFETIME, "Silence of the resource monitor after which it lands"] = 3.0
+    resources_lifetime_s: Annotated[float, _LIFETIME, "Silence of the resource monitor after which it lands"] = 1.8
     pose_lifetime_s: Annotated[float, _LIFETIME, "Age at which the own position counts as unknown"] = 0.2
     pilot: PilotParams = field(default_factory=PilotParams)
 

@@ -95,7 +95,7 @@ def test_a_flight_arms_takes_off_streams_without_a_gap_and_lands(air: Air) -> No
     ("silent", "after_s", "words_of_it"),
     [
         ("mission", 2.0, "supervisor is silent"),
-        ("resources", 3.0, "resource monitor is silent"),
+        ("resources", 1.8, "resource monitor is silent"),
         ("command", 2.0, "safe command"),
     ],
 )
