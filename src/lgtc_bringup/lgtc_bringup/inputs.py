@@ -170,6 +170,10 @@ def prepare(choice: Choice) -> tuple[Plan, Team, ModelCard]:
         scenario_file = run_dir / scenario_file.name
         files = {scenario_file: yaml.safe_dump(data, sort_keys=False)}
     team = resolve(load_fleet(fleet_file), scenario)
+    if choice.backend == "gazebo":
+        from lgtc_sim import gazebo  # loads numba, which no other command needs
+
+        files |= {run_dir / gazebo.WORLD_FILE: gazebo.world(team), run_dir / gazebo.BRIDGE_FILE: gazebo.bridge(team)}
     model_dir = model_path(choice.model)
     card = load_card(model_dir)
     check_model(team, card, card.tick_s)

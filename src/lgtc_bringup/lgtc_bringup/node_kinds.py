@@ -7,7 +7,7 @@ name that begins with ``*/`` belongs to every drone of the team.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lgtc_core import topics
 
@@ -98,6 +98,8 @@ CRAZYSWARM = NodeKind(
     serves=(topics.EMERGENCY, *_of_every(topics.ARM, topics.TAKEOFF, topics.LAND, topics.NOTIFY_SETPOINTS_STOP)),
 )
 """In the place of the simulator; what it says to crazyflie_server is not a topic of ours."""
+GAZEBO = replace(CRAZYSWARM, kind="gazebo")
+"""Likewise; what it says to the bridge is not a topic of ours."""
 DEMAND_SERVER = NodeKind(
     "demand_server",
     per_drone=False,
@@ -149,6 +151,7 @@ KINDS = {
     kind.kind: kind
     for kind in (
         CRAZYSWARM,
+        GAZEBO,
         POLICY,
         RESOURCE_MONITOR,
         SAFETY_FILTER,

@@ -27,6 +27,7 @@ import yaml
 from lgtc_bringup.node_kinds import (
     CRAZYSWARM,
     DEMAND_SERVER,
+    GAZEBO,
     KINDS,
     POLICY,
     RECORDER,
@@ -43,8 +44,9 @@ from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.team import Team
 from lgtc_core.mind.card import Policy
 
-BACKENDS = ("embedded", "crazyswarm2-sim", "crazyflie")
-"""embedded: our simulator. crazyswarm2-sim, crazyflie: a crazyflie_server that runs already (docs/hardware.md)."""
+_CARRIERS = {"embedded": SIMULATOR, "crazyswarm2-sim": CRAZYSWARM, "gazebo": GAZEBO, "crazyflie": CRAZYSWARM}
+BACKENDS = tuple(_CARRIERS)
+"""embedded: our simulator. The others run already, or are started by a launch file of theirs (docs/hardware.md)."""
 ROS_ARGUMENTS = ("--disable-external-lib-logs",)
 """Of every process: its output is kept beside the flight already, a second log in the user's home helps nobody."""
 PLAN_FILE = "plan.json"
@@ -214,8 +216,7 @@ def plan(
         if name not in KINDS:
             raise ConfigError("node parameters", name, "an unknown kind of node", f"one of {', '.join(KINDS)}")
     drones = team.names
-    carrier = SIMULATOR if backend == "embedded" else CRAZYSWARM
-    team_kinds = (RECORDER, carrier, DEMAND_SERVER, STAND_IN)
+    team_kinds = (RECORDER, _CARRIERS[backend], DEMAND_SERVER, STAND_IN)
     before = [_team_process(kind) for kind in team_kinds if record or kind is not RECORDER]
     after = [_team_process(SUPERVISOR)]  # last, as it is the one that starts the mission
     room = PARTICIPANTS_PER_HOST - PARTICIPANTS_KEPT_FREE - len(before) - len(after)
@@ -256,6 +257,7 @@ _HOST = ("lgtc_nodes", "host")
 _TEAM_PROCESSES: dict[str, tuple[OnFailure, str]] = {
     RECORDER.kind: (OnFailure.TELL, "a full disk or a slow one must not touch a drone"),
     SIMULATOR.kind: (OnFailure.STOP, "it stands for the drones themselves, and is the clock"),
+    GAZEBO.kind: (OnFailure.STOP, "it is the drones' firmware, and the clock"),
     CRAZYSWARM.kind: (OnFailure.RESTART, "it is the only way to the drones, and keeps nothing in mind"),
     DEMAND_SERVER.kind: (OnFailure.RESTART, "its book must outlive any drone's software"),
     STAND_IN.kind: (OnFailure.RESTART, "it takes over from wings that end, so it must not end with them"),

@@ -25,7 +25,7 @@ from lgtc_core.fleet.team import Team
 INPUTS = Inputs(Path("/fleet.yaml"), Path("/scenario.yaml"), Path("/model"), Path("/run"))
 
 
-CARRIERS = {"embedded": "simulator", "crazyswarm2-sim": "crazyswarm", "crazyflie": "crazyswarm"}
+CARRIERS = {"embedded": "simulator", "crazyswarm2-sim": "crazyswarm", "crazyflie": "crazyswarm", "gazebo": "gazebo"}
 """Which node stands for the drones, by backend."""
 
 
@@ -179,7 +179,7 @@ def test_what_goes_on_where_it_was_is_started_again_a_lost_simulator_stops_all_a
     assert set(by_name.values()) == {OnFailure.LAND}
 
 
-@pytest.mark.parametrize("backend", ["gazebo", "crazyswarm2", "", "Embedded"])
+@pytest.mark.parametrize("backend", ["gazebo-classic", "crazyswarm2", "", "Embedded"])
 def test_an_unknown_backend_is_refused_by_name(team_of, backend):
     with pytest.raises(ConfigError) as refusal:
         plan(team_of(1), backend, INPUTS)

@@ -11,7 +11,7 @@ translates. One client for three servers, which differ (crazyswarm2 1.0):
 | <drone>/cmd_full_state | there | there | the only setpoint used: Mellinger ignores velocities |
 | <drone>/status | absent | if logged | absent: a simulated cell, told once |
 | <drone>/pose | absent | if logged | absent: /tf |
-| clock | there | absent | relayed as /clock, at most CLOCK_HZ |
+| clock | there | absent | relayed as /clock, thinned (relay.py) |
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from lgtc_core.schema import Bounds
 from lgtc_nodes.conversions import to_ros
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
+from lgtc_nodes.relay import ClockRelay
 
 Array = npt.NDArray[np.float64]
 
 NAMESPACE = "crazyswarm"
-CLOCK_HZ = 100.0
 POSE_HZ = 50.0
 """Poses are passed on at most so often; the simulator tells one per step of its physics."""
 LANDED_HEIGHT_M = 0.04
@@ -90,10 +90,7 @@ class CrazyswarmNode(SwarmNode[CrazyswarmParams]):
         self._drones = {spec.name: _Drone(self, spec.name) for spec in self.team.drones}
         self.create_service(RosEmpty, topics.EMERGENCY, self._stop_all)
         if self.params.simulated:
-            self._say_clock = self.speak(topics.CLOCK)
-            self._clock_s = -math.inf
-            clock = _interface("rosgraph_msgs.msg", "Clock")
-            self.create_subscription(clock, f"/{NAMESPACE}/clock", self._relay_clock, 10)
+            self._relay = ClockRelay(self, f"/{NAMESPACE}/clock")
             self.create_subscription(_interface("tf2_msgs.msg", "TFMessage"), "/tf", self._transforms, 100)
             self.every(self.params.battery_period_s, self._simulate_cells)
 
@@ -105,12 +102,6 @@ class CrazyswarmNode(SwarmNode[CrazyswarmParams]):
     def has_duty(self) -> bool:
         """True while a drone is off the ground, as nobody else can bring it down."""
         return any(drone.height_m > GROUNDED_HEIGHT_M for drone in self._drones.values())
-
-    def _relay_clock(self, message: Any) -> None:
-        now_s = message.clock.sec + message.clock.nanosec / wire.NS_PER_S
-        if now_s - self._clock_s >= 1.0 / CLOCK_HZ - 1e-9:
-            self._clock_s = now_s
-            self._say_clock({"clock": now_s})
 
     def _transforms(self, message: Any) -> None:
         for transform in message.transforms:

@@ -72,6 +72,7 @@ class Swarm:
             "/demand_server": {},
             "/supervisor": {},
             "/stand_in": {},
+            "/gazebo": {},
         }
         for drone in self.drones:
             own |= {f"/{drone}/{kind}": {} for kind in (*MINDS, *WINGS)}

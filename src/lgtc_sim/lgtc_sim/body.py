@@ -181,7 +181,7 @@ def _step_points(
             v[1] -= drift_weight * v[1]
             v[2] = 0.0
         else:
-            _accelerate(p, v, mode, target_m[i], feedforward_mps[i], limits[i], weight, gain_per_s, dt_s)
+            accelerate(p, v, mode, target_m[i], feedforward_mps[i], limits[i], weight, gain_per_s, dt_s)
         for k in range(3):
             p[k] += dt_s * v[k]
         if p[2] <= 0.0:
@@ -193,7 +193,7 @@ def _step_points(
 
 
 @compiled
-def _accelerate(
+def accelerate(
     p: Array,
     v: Array,
     mode: int,
@@ -204,7 +204,7 @@ def _accelerate(
     gain_per_s: float,
     dt_s: float,
 ) -> None:
-    """Velocity `v` of one point after `dt_s`, in place."""
+    """Velocity `v` (3,) of one point at `p` (3,) after `dt_s`, in place; limits (3,): speed, climb, acceleration."""
     speed_mps, climb_mps, acceleration_mps2 = limits
     streams = mode == _STREAM
     # Without lag and limit the high-level commander arrives within a step, and stays; else it approaches.

@@ -98,6 +98,7 @@ class Vehicles:
         params: how they move.
         model: which body they have.
         seed: of the noise that a crazyflie's own controller sees.
+        body: that of a simulator elsewhere, instead of the model's.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Vehicles:
         params: VehicleParams | None = None,
         model: VehicleModel = VehicleModel.KINEMATIC,
         seed: int = 0,
+        body: Body | None = None,
     ) -> None:
         self.names, self.params = tuple(names), params or VehicleParams()
         self._index = {name: i for i, name in enumerate(self.names)}
@@ -116,7 +118,7 @@ class Vehicles:
         self.model = model
         position_m: Array = np.array(start_m, dtype=np.float64).reshape(n, 3)
         self._drive = Drive.idle(position_m)
-        self._body = _body(model, position_m, airframes, self.params, seed)
+        self._body = body or _body(model, position_m, airframes, self.params, seed)
         self.control = self._drive.control
         """What moves each vehicle (N,), values of `Control`."""
         self.armed = np.zeros(n, dtype=bool)
