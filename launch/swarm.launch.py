@@ -9,6 +9,7 @@ from launch_ros.actions import Node
 
 from lgtc_bringup.inputs import ABOUT, LAUNCH_ARGUMENTS, choice_of_texts, prepare
 from lgtc_bringup.plan import RESTARTS, ROS_ARGUMENTS, OnFailure
+from lgtc_bringup.preflight import refuse
 from lgtc_bringup.runner import environment_of
 
 ENDS_ALL = (OnFailure.LAND, OnFailure.STOP)
@@ -17,7 +18,8 @@ ENDS_ALL = (OnFailure.LAND, OnFailure.STOP)
 def processes(context):
     """The processes of the plan, as launch actions."""
     texts = {name: LaunchConfiguration(name).perform(context) for name in LAUNCH_ARGUMENTS}
-    plan, _, _ = prepare(choice_of_texts(texts))
+    plan, team, _ = prepare(choice_of_texts(texts))
+    refuse(plan, team)
     plan.write()
     return [
         Node(

@@ -171,10 +171,7 @@ def _sim(arguments: argparse.Namespace, console: Console) -> int:
             "command line", "--no-record", "given with --offline", "one of them, as a bag is all that is left"
         )
     plan, team, _ = inputs.prepare(_choice(arguments))
-    if plan.backend == "crazyflie":
-        for check in _planned_checks(plan, team):
-            if not check.passed:
-                raise ConfigError("preflight", check.name, check.got, check.needed)
+    preflight.refuse(plan, team)
     plan.write()
     if arguments.offline:
         completed = _fly_offline(plan, team, console)
@@ -301,19 +298,9 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
     return OK
 
 
-def _planned_checks(plan: Plan, team: Team) -> tuple[preflight.Check, ...]:
-    """What the files say of a flight on somebody else's drones; the embedded simulator needs none of it."""
-    if plan.backend == "embedded":
-        return ()
-    fleet = load_fleet(plan.inputs.fleet_file)
-    everybody = fleet.first(max(len(fleet.drones), len(team.drones)))
-    drones = {name: everybody[name] for name in team.names}
-    return preflight.planned(team, drones, crazyswarm.crazyflies(fleet, drones))
-
-
 def _preflight(arguments: argparse.Namespace, console: Console) -> int:
     plan, team, _ = inputs.prepare(_choice(arguments))
-    checks = _planned_checks(plan, team)
+    checks = preflight.of_files(plan, team)
     if not arguments.dry_run:
         os.environ.update(environment_of(plan, os.environ))
         from lgtc_bringup.asking import Asking  # loads ROS

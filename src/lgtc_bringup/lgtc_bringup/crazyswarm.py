@@ -145,23 +145,40 @@ def motion_capture(fleet: Fleet, drones: Mapping[str, DroneEntry]) -> dict[str, 
     return {f"/{NAMESPACE}/motion_capture_tracking": {"ros__parameters": merged}}
 
 
+def parameters(fleet: Fleet, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters of crazyflie_server and of motion_capture_tracking, put together as by crazyswarm2's launch file.
+
+    Raises:
+        ConfigError: a drone is not in the fleet.
+    """
+    drones = _named(fleet, names)
+    (of_server,) = (content["ros__parameters"] for content in server(fleet).values())
+    (of_capture,) = (content["ros__parameters"] for content in motion_capture(fleet, drones).values())
+    deadline_hz = of_capture["topics"]["poses"]["qos"]["deadline"]
+    return {**crazyflies(fleet, drones), **of_server, "poses_qos_deadline": deadline_hz}, of_capture
+
+
 def files(fleet: Fleet, names: Sequence[str], folder: Path) -> dict[Path, str]:
     """All three files as text, by path below `folder`.
 
     Raises:
         ConfigError: a drone is not in the fleet.
     """
-    everybody = fleet.first(max(len(fleet.drones), len(names)))
-    unknown = [name for name in names if name not in everybody]
-    if unknown:
-        raise ConfigError(fleet.source, "drones", f"no {unknown[0]}", f"one of {', '.join(everybody)}")
-    drones = {name: everybody[name] for name in names}
+    drones = _named(fleet, names)
     contents = {
         "crazyflies.yaml": crazyflies(fleet, drones),
         "server.yaml": server(fleet),
         "motion_capture.yaml": motion_capture(fleet, drones),
     }
     return {folder / name: yaml.safe_dump(content, sort_keys=False) for name, content in contents.items()}
+
+
+def _named(fleet: Fleet, names: Sequence[str]) -> dict[str, DroneEntry]:
+    everybody = fleet.first(max(len(fleet.drones), len(names)))
+    unknown = [name for name in names if name not in everybody]
+    if unknown:
+        raise ConfigError(fleet.source, "drones", f"no {unknown[0]}", f"one of {', '.join(everybody)}")
+    return {name: everybody[name] for name in names}
 
 
 def radio_of(uri: str) -> int:

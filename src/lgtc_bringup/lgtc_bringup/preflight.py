@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lgtc_bringup import crazyswarm
-from lgtc_core.fleet.fleet import DroneEntry
+from lgtc_bringup.plan import Plan
+from lgtc_core.errors import ConfigError
+from lgtc_core.fleet.fleet import DroneEntry, load_fleet
 from lgtc_core.fleet.team import Team
 from lgtc_core.loop.flyer import FlyerParams
 
@@ -99,6 +101,31 @@ def planned(team: Team, drones: Mapping[str, DroneEntry], content: Mapping[str, 
             for radio, packets in sorted(load.items())
         ),
     )
+
+
+def of_files(plan: Plan, team: Team) -> tuple[Check, ...]:
+    """What the files say of a planned flight; simulators other than crazyswarm2's read none of those.
+
+    Raises:
+        ConfigError: the fleet file is gone or wrong.
+    """
+    if plan.backend not in ("crazyswarm2-sim", "crazyflie"):
+        return ()
+    fleet = load_fleet(plan.inputs.fleet_file)
+    everybody = fleet.first(max(len(fleet.drones), len(team.drones)))
+    drones = {name: everybody[name] for name in team.names}
+    return planned(team, drones, crazyswarm.crazyflies(fleet, drones))
+
+
+def refuse(plan: Plan, team: Team) -> None:
+    """Do not fly real drones by files that do not fit them.
+
+    Raises:
+        ConfigError: the first check that failed, with got and needed.
+    """
+    for check in of_files(plan, team) if plan.backend == "crazyflie" else ():
+        if not check.passed:
+            raise ConfigError("preflight", check.name, check.got, check.needed)
 
 
 def observed(team: Team, seen: Mapping[str, Seen], listened_s: float) -> tuple[Check, ...]:

@@ -106,7 +106,9 @@ def test_the_plan_as_a_tree_names_every_topic(model_dir, capfd, monkeypatch):
     monkeypatch.setenv("COLUMNS", "2000")
     assert main(["plan", "--model", str(model_dir), "--tree"]) == cli.OK
     out = capfd.readouterr().out
-    for kind in (kind for kind in KINDS.values() if kind.kind not in ("crazyswarm", "gazebo")):  # carries drones in other backends
+    for kind in (
+        kind for kind in KINDS.values() if kind.kind not in ("crazyswarm", "gazebo")
+    ):  # carries drones in other backends
         for name in kind.publishes:
             assert name.removeprefix("*/") in out
 

@@ -22,9 +22,7 @@ from lgtc_sim import gazebo
 STEP_S = 0.01
 YAW_RAD = 2.0
 """The drones' noses point anywhere: what is told in their own frame must come out right in the world's."""
-TURN = np.array(
-    [[np.cos(YAW_RAD), -np.sin(YAW_RAD), 0.0], [np.sin(YAW_RAD), np.cos(YAW_RAD), 0.0], [0.0, 0.0, 1.0]]
-)
+TURN = np.array([[np.cos(YAW_RAD), -np.sin(YAW_RAD), 0.0], [np.sin(YAW_RAD), np.cos(YAW_RAD), 0.0], [0.0, 0.0, 1.0]])
 
 
 class Bridge:
@@ -41,9 +39,7 @@ class Bridge:
         for name in self.at_m:
             self.say[name] = node.create_publisher(RosOdometry, gazebo.ros_topic(name, gazebo.ODOMETRY), 10)
             node.create_subscription(RosTwist, gazebo.ros_topic(name, gazebo.COMMAND), partial(self.told, name), 10)
-            node.create_subscription(
-                RosBool, gazebo.ros_topic(name, gazebo.ENABLE), partial(self.switched, name), 10
-            )
+            node.create_subscription(RosBool, gazebo.ros_topic(name, gazebo.ENABLE), partial(self.switched, name), 10)
         swarm.watch(topics.CLOCK, lambda message: self.clocks.append(message.clock.sec + message.clock.nanosec * 1e-9))
 
     def told(self, name: str, message: Any) -> None:

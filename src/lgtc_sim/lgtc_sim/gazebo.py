@@ -267,9 +267,7 @@ def _floor(root: ET.Element, team: Team) -> None:
     edges = {"east": (x_m, 0.0), "west": (-x_m, 0.0), "north": (0.0, y_m), "south": (0.0, -y_m)}
     for side, (x, y) in edges.items():
         size = (0.02, 2.0 * y_m, 0.01) if x else (2.0 * x_m, 0.02, 0.01)
-        _put(
-            ET.SubElement(_geometry(floor, "visual", side, (0.2, 0.2, 0.2), 1.0, (x, y, 0.005)), "box"), "size", *size
-        )
+        _put(ET.SubElement(_geometry(floor, "visual", side, (0.2, 0.2, 0.2), 1.0, (x, y, 0.005)), "box"), "size", *size)
 
 
 def _sun(root: ET.Element) -> None:

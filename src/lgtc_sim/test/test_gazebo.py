@@ -1,4 +1,4 @@
-"""The world and the bridge that Gazebo gets: whole, consistent with each other, and a drone that flies by its own gains."""
+"""The world and the bridge that Gazebo gets: whole, consistent, and drones that fly by their own gains."""
 
 from __future__ import annotations
 
@@ -134,9 +134,7 @@ def test_nothing_in_the_world_needs_a_gpu_and_physics_is_stepped_by_a_millisecon
 
 
 @pytest.mark.parametrize("airframe", sorted(AIRFRAMES))
-def test_a_model_keeps_mass_inertia_and_hovering_of_the_identified_airframe(
-    make_team: MakeTeam, airframe: str
-) -> None:
+def test_a_model_keeps_mass_inertia_and_hovering_of_the_identified_airframe(make_team: MakeTeam, airframe: str) -> None:
     body = AIRFRAMES[airframe]
     (model,) = drones_of(gazebo.world(make_team(count=1), airframe))
     mass_kg, inertia = 0.0, np.zeros(3)
@@ -169,7 +167,9 @@ class Flown:
         body = AIRFRAMES["cf2x_L250"]
         self.m, self.j, self.spec = body.mass_kg, np.array(body.inertia_kgm2), spec
         (control,) = plugins(model, "MulticopterVelocityControl")
-        self.kv, self.kr, self.kw = (numbers(control, tag) for tag in ("velocityGain", "attitudeGain", "angularRateGain"))
+        self.kv, self.kr, self.kw = (
+            numbers(control, tag) for tag in ("velocityGain", "attitudeGain", "angularRateGain")
+        )
         self.largest = numbers(control, "maximumLinearAcceleration")
         motors = plugins(model, "MulticopterMotorModel")
         poses = {link.get("name"): numbers(link, "pose") for link in model.findall("link")}
