@@ -30,15 +30,16 @@ STEP_S, STAY_S = 0.5, 30.0
 class Days:
     """The book, its clock and what happens to it."""
 
-    def __init__(self, path: Path, keep_visits_s: float) -> None:
-        self.path, self.keep_visits_s = path, keep_visits_s
+    def __init__(self, path: Path, keep_rows_s: float) -> None:
+        self.path, self.keep_rows_s = path, keep_rows_s
         self.now_s, self._number, self._chance = 0.0, 0, random.Random(1)
+        self._begun_s = time.time()
         self._at: dict[str, tuple[float, float]] = dict.fromkeys(DRONES, PLACES_M[0])
         self.open()
 
     def open(self) -> None:
         """Open the ledger, as a server does when it starts."""
-        self.ledger = Ledger(self.path, KINDS, lambda: self.now_s, time.time, self.keep_visits_s)
+        self.ledger = Ledger(self.path, KINDS, lambda: self.now_s, lambda: self._begun_s + self.now_s, self.keep_rows_s)
         opened = self.ledger.opened << 20
         self.book = DemandBook(
             KINDS, DRONES, None, ("battery",), None, self.ledger, self.ledger.accounts, revision=opened
@@ -101,24 +102,25 @@ def main() -> None:
     """Run the hours and print the figures, one line of JSON an hour."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--hours", type=int, default=12)
-    parser.add_argument("--keep-visits", type=float, default=600.0, help="visits kept row by row [s]")
+    parser.add_argument("--keep", type=float, default=3600.0, help="changes kept row by row [s]")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        days = Days(Path(folder) / "ledger.sqlite", arguments.keep_visits)
+        days = Days(Path(folder) / "ledger.sqlite", arguments.keep)
         for hour in range(1, arguments.hours + 1):
             days.hour()
             days.ledger.compact(days.book.accounts)
             days.ledger.close()
             with LedgerReader(days.path) as reader:
                 problems = reader.check()
-                names = [type(row.change).__name__ for row in reader.rows()]
+                folded, first = reader.folded, reader.audit(at_s=1800.0).moment
+                rows, new = sum(1 for _ in reader.rows()), sum(1 for _ in reader.rows(folded))
             begun_s = time.perf_counter()
             days.open()
             figures = {
                 "hour": hour,
-                "deliveries": names.count("Delivered"),
-                "visits, row by row": names.count("Departed"),
-                "other rows": len(names) - names.count("Delivered") - names.count("Departed") - names.count("Arrived"),
+                "changes": folded + new,
+                "rows kept": rows,
+                "newest state kept of the first half hour [s]": None if first is None else first.stamp_s,
                 "ledger [kB]": round(days.path.stat().st_size / 1024),
                 "opened again in [ms]": round(1e3 * (time.perf_counter() - begun_s), 1),
                 "memory [MB]": round(memory_mb(), 1),

@@ -1,9 +1,11 @@
 """Kill the demand server again and again while clients deliver, and count what was lost, doubled or late.
 
-    setup/run python bench/ledger_kills.py --kills 1000 --folder runs/ledger_kills
+    setup/run python bench/ledger_kills.py --kills 1000 --standbys 2 --pause 1.5 --folder runs/ledger_kills
+    setup/run python bench/ledger_kills.py --summary --folder runs/ledger_kills
 
-The server is the real node in a process of its own, with a ledger on disk; it gets SIGKILL at random moments. It is
-started again at once, as a runner does; with --standby, a second server stands by and takes over. Five clients deliver
+The kills are made in portions of a hundred, each with a new ledger; the same command goes on where it was stopped. The
+server is the real node in a process of its own, with a ledger on disk; it gets SIGKILL at random moments. It is
+started again at once, as a runner does; with --standbys, others stand by and one takes over. Five clients deliver
 without a pause: each has one request under way, repeats it with the same id until it is answered, and now and then
 repeats an old one, whose answer must be the same. At the end the answers are compared with the ledger, row by row:
 
@@ -19,11 +21,13 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +45,23 @@ from lgtc_interfaces.srv import Deliver as RosDeliver
 from lgtc_nodes.conversions import to_ros
 from lgtc_nodes.qos import STREAMS
 
+FIGURES, RECOVERY = "figures.json", "serving again [s]"
+WRONG = (
+    "lost",
+    "recorded but never answered",
+    "answers that changed when asked again",
+    "consumers whose sum is not that of the answers",
+    "problems found by the check",
+)
+"""Figures that must be 0."""
+SUMMED = (
+    "kills",
+    "requests answered",
+    "requests repeated after silence",
+    "servers that ended for want of a heartbeat",
+    "wall time [s]",
+    *WRONG,
+)
 RETRY_S = 0.1
 CONSUMERS, DEMANDED = 10, 400.0
 HEARTBEAT_S = 0.1
@@ -127,8 +148,8 @@ class Trial:
         seed: of everything random.
     """
 
-    def __init__(self, folder: Path, clients: int, domain: int, seed: int, standby: bool, pause_s: float) -> None:
-        self.folder, self._chance, self._standby = folder, random.Random(seed), standby
+    def __init__(self, folder: Path, clients: int, domain: int, seed: int, standbys: int, pause_s: float) -> None:
+        self.folder, self._chance, self._standbys = folder, random.Random(seed), standbys
         self._pause_s = (0.5 * pause_s, 1.5 * pause_s)
         self.ledger = folder / "ledger.sqlite"
         if self.ledger.exists():
@@ -150,6 +171,8 @@ class Trial:
         """The one that serves first, then those that stand by."""
         self._started = 0
         self.recovery_s: list[float] = []
+        self.ended_alone = 0
+        """Servers that ended because they had not heard this process for too long: it had no core."""
 
     def run(self, kills: int, progress: bool) -> dict[str, Any]:
         """Kill the server `kills` times; figures."""
@@ -158,12 +181,12 @@ class Trial:
             self._start()
             self._spin_until(lambda: all(client.answered for client in self.clients), 60.0, "the first answers")
             for number in range(kills):
-                if self._standby:
+                while len(self._servers) <= self._standbys:
                     self._start()
-                    self._spin_until(self._someone_stands_by, 60.0, "a server that stands by")
+                self._spin_until(self._all_stand_by, 60.0, "servers that stand by")
                 self._spin_for(self._chance.uniform(*self._pause_s))
                 killed_s = self._kill()
-                if not self._standby:
+                if not self._standbys:
                     self._start()
                 self._spin_until(lambda since=killed_s: self._answered_since(since), 60.0, "serving again")
                 # Not an answer that the killed one had sent already.
@@ -201,24 +224,22 @@ class Trial:
             for name, entry in accounts.entries.items()
             if abs(float(entry.delivered[0]) - sums[name]) > 1e-9 * DEMANDED
         }
-        late = np.array(self.recovery_s)
         return {
             "kills": kills,
-            "a second server stands by": self._standby,
+            "servers that stand by": self._standbys,
             "clients": len(self.clients),
             "requests answered": len(answered),
             "requests repeated after silence": sum(client.repeats for client in self.clients),
+            "servers that ended for want of a heartbeat": self.ended_alone,
             "answers that changed when asked again": sum(client.changed_answers for client in self.clients),
             "lost": len(lost),
             "recorded but never answered": len(recorded.keys() - answered.keys()),
             "consumers whose sum is not that of the answers": len(doubled),
             "problems found by the check": problems,
-            "serving again, median [s]": round(float(np.median(late)), 3),
-            "serving again, p99 [s]": round(float(np.quantile(late, 0.99)), 3),
-            "serving again, worst [s]": round(float(late.max()), 3),
-            "within 1 s": f"{int((late <= 1.0).sum())} of {len(late)}",
             "wall time [s]": round(wall_s, 1),
+            "load average of the machine": round(os.getloadavg()[0], 1),
             "ledger with its log [kB]": round(sum(p.stat().st_size for p in self.folder.glob("ledger.sqlite*")) / 1024),
+            RECOVERY: [round(one, 3) for one in self.recovery_s],
         }
 
     def _write_files(self, drones: list[str]) -> None:
@@ -236,7 +257,7 @@ class Trial:
         files["fleet_file"].write_text(yaml.safe_dump(fleet))
         files["scenario_file"].write_text(yaml.safe_dump(scenario))
         values: dict[str, Any] = {key: str(path.resolve()) for key, path in files.items()}
-        values |= {"ledger_file": str(self.ledger.resolve()), "standby": self._standby}
+        values |= {"ledger_file": str(self.ledger.resolve()), "standby": self._standbys > 0}
         (self.folder / "params.yaml").write_text(yaml.safe_dump({"/demand_server": {"ros__parameters": values}}))
 
     def _start(self) -> None:
@@ -254,12 +275,12 @@ class Trial:
         server.wait()
         return killed_s
 
-    def _someone_stands_by(self) -> bool:
-        return "standing by" in self._log(self._started).read_text(errors="replace")
+    def _all_stand_by(self) -> bool:
+        return not self._standbys or "standing by" in self._log(self._started).read_text(errors="replace")
 
     def _log(self, number: int) -> Path:
-        """Log of the server that was started as number `number`; those before the last three are deleted."""
-        (self.folder / f"server-{number - 3}.log").unlink(missing_ok=True)
+        """Log of the server that was started as number `number`; those before the last five are deleted."""
+        (self.folder / f"server-{number - 5}.log").unlink(missing_ok=True)
         return self.folder / f"server-{number}.log"
 
     def _answered_since(self, since_s: float) -> bool:
@@ -269,9 +290,13 @@ class Trial:
         end_s = time.monotonic() + limit_s
         while not true():
             self._step(go_on)
-            for server in self._servers:
-                if server.poll() is not None:
+            for server in [server for server in self._servers if server.poll() is not None]:
+                if server.returncode != 0:
                     raise SystemExit(f"a server ended by itself, code {server.returncode}: {self.folder}/server-*.log")
+                self._servers.remove(server)
+                self.ended_alone += 1
+                if not self._servers:
+                    self._start()
             if time.monotonic() > end_s:
                 raise SystemExit(f"not within {limit_s:g} s: {what}")
 
@@ -281,6 +306,7 @@ class Trial:
             self._step(True)
 
     def _step(self, go_on: bool) -> None:
+        """Speak, deliver, listen."""
         now_s = time.monotonic()
         if now_s - self._heartbeat_s >= HEARTBEAT_S:
             self._heartbeat_s = now_s
@@ -290,26 +316,55 @@ class Trial:
         self._executor.spin_once(timeout_sec=0.01)
 
 
+def summary(portions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of all portions together."""
+    late = np.array([one for portion in portions for one in portion[RECOVERY]])
+    sums = {key: sum((one[key] for one in portions[1:]), portions[0][key]) for key in portions[0] if key in SUMMED}
+    return {
+        "servers that stand by": sorted({one["servers that stand by"] for one in portions}),
+        **sums,
+        "serving again, median [s]": round(float(np.median(late)), 3),
+        "serving again, p99 [s]": round(float(np.quantile(late, 0.99)), 3),
+        "serving again, worst [s]": round(float(late.max()), 3),
+        "within 1 s": f"{int((late <= 1.0).sum())} of {len(late)}",
+        "load average of the machine": sorted(one["load average of the machine"] for one in portions),
+    }
+
+
 def main() -> int:
     """Run the trial; exit code 1 when something was lost or doubled."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--portion", type=int, default=100, help="kills with one ledger")
     parser.add_argument("--clients", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs/ledger_kills"))
     parser.add_argument("--domain", type=int, default=78)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--standby", action="store_true", help="a second server stands by")
+    parser.add_argument("--seed", type=int, default=1, help="of the first portion")
+    parser.add_argument("--standbys", type=int, default=0, help="how many other servers stand by")
     parser.add_argument("--pause", type=float, default=0.2, help="mean time between a start and the next kill [s]")
+    parser.add_argument("--summary", action="store_true", help="only sum what was flown before")
     arguments = parser.parse_args()
-    trial = Trial(
-        arguments.folder, arguments.clients, arguments.domain, arguments.seed, arguments.standby, arguments.pause
-    )
-    figures = trial.run(arguments.kills, progress=sys.stderr.isatty() or arguments.kills > 50)
-    (arguments.folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    sizes = [min(arguments.portion, arguments.kills - done) for done in range(0, arguments.kills, arguments.portion)]
+    for number, kills in enumerate([] if arguments.summary else sizes):
+        folder = arguments.folder / f"portion-{number:03d}"
+        if not (folder / FIGURES).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # it was stopped half-way
+            trial = Trial(
+                folder,
+                arguments.clients,
+                arguments.domain,
+                arguments.seed + number,
+                arguments.standbys,
+                arguments.pause,
+            )
+            figures = trial.run(kills, progress=sys.stderr.isatty() or arguments.kills > 50)
+            (folder / FIGURES).write_text(json.dumps(figures) + "\n")
+    files = sorted(arguments.folder.glob(f"portion-*/{FIGURES}"))
+    if not files:
+        raise SystemExit(f"{arguments.folder}: got no portion that ended; expected some")
+    figures = summary([json.loads(file.read_text()) for file in files])
     print(json.dumps(figures, indent=2))
-    wrong = ("lost", "recorded but never answered", "answers that changed when asked again")
-    wrong += ("consumers whose sum is not that of the answers", "problems found by the check")
-    return 1 if any(figures[key] for key in wrong) else 0
+    return 1 if any(figures[key] for key in WRONG) else 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ the next demand, so that each may differ by the periods of both.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from lgtc_analysis import metrics
 from lgtc_analysis.flight import Flight
-from lgtc_core.demand.accounts import Accounts, Arrived, Departed
+from lgtc_core.demand.accounts import Accounts, Arrived, Change, Departed
 from lgtc_core.demand.ledger import LedgerReader
 from lgtc_core.demand.view import NEGLIGIBLE_AMOUNT
 from lgtc_core.world import rules
@@ -51,21 +52,29 @@ def compare(flight: Flight, ledger: Path | str) -> tuple[Compared, ...]:
     """
     with LedgerReader(ledger) as reader:
         accounts = reader.audit().accounts
-        served_s, visits = _served_s(reader)
+        # Where rows were folded, what is known of visits to consumers that went is their sum.
+        changes = None if reader.folded else [row.change for row in reader.rows()]
+    served_s, visits = _served_s(accounts, changes)
     rows = np.flatnonzero(metrics.within(flight.demand, flight.active_s))
     if not len(rows):
         return ()
     last, time_s = int(rows[-1]), flight.demand.time_s
     span_s = np.diff(time_s[rows], append=time_s[last])
     result = [*_amounts(flight, accounts, last), *_shares(flight, accounts, last)]
+    serving = flight.demand.serving[rows]
     for i, drone in enumerate(flight.names):
         for j, consumer in enumerate(flight.demand.names):
-            seen_s = float(span_s[flight.demand.serving[rows, j, i]].sum())
+            seen_s = float(span_s[serving[:, j, i]].sum())
             key = (drone, consumer)
-            if seen_s or key in visits:
+            if changes is not None and (seen_s or key in visits):
                 ended_s = served_s[key] + _unfinished_s(flight, accounts, drone, consumer)
-                tolerance_s = VISIT_S * max(1, visits[key])
-                result.append(Compared(f"{drone} served {consumer} [s]", ended_s, seen_s, tolerance_s))
+                result.append(
+                    Compared(f"{drone} served {consumer} [s]", ended_s, seen_s, VISIT_S * max(1, visits[key]))
+                )
+        if changes is None:
+            ended_s = served_s[drone, ""] + _unfinished_s(flight, accounts, drone)
+            seen_s = float(span_s[serving[:, :, i].any(1)].sum())
+            result.append(Compared(f"{drone} served [s]", ended_s, seen_s, VISIT_S * max(1, visits[drone, ""])))
     return tuple(result)
 
 
@@ -101,28 +110,34 @@ def _shares(flight: Flight, accounts: Accounts, last: int) -> list[Compared]:
     return result
 
 
-def _served_s(reader: LedgerReader) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], int]]:
-    """Seconds and number of the visits that ended, per drone and consumer; folded ones included."""
+def _served_s(
+    accounts: Accounts, changes: Sequence[Change] | None
+) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], int]]:
+    """Seconds and number of the visits that ended: per drone and consumer by all changes; where these are not known,
+    per drone and "" by the accounts.
+    """
     seconds: dict[tuple[str, str], float] = defaultdict(float)
     visits: dict[tuple[str, str], int] = defaultdict(int)
+    if changes is None:
+        for one in accounts.served.values():
+            seconds[one.drone, ""] += one.seconds
+            visits[one.drone, ""] += one.visits
+        return seconds, visits
     arrivals: dict[str, Arrived] = {}
-    for one in reader.served():
-        seconds[one.drone, one.consumer] += one.seconds
-        visits[one.drone, one.consumer] += one.visits
-    for row in reader.rows():
-        if isinstance(row.change, Arrived):
-            arrivals[row.change.id] = row.change
-            visits[row.change.drone, row.change.consumer] += 1
-        elif isinstance(row.change, Departed):
-            begun = arrivals.pop(row.change.visit)
-            seconds[begun.drone, begun.consumer] += row.change.stamp_s - begun.stamp_s
+    for change in changes:
+        if isinstance(change, Arrived):
+            arrivals[change.id] = change
+            visits[change.drone, change.consumer] += 1
+        elif isinstance(change, Departed):
+            begun = arrivals.pop(change.visit)
+            seconds[begun.drone, begun.consumer] += change.stamp_s - begun.stamp_s
     return seconds, visits
 
 
-def _unfinished_s(flight: Flight, accounts: Accounts, drone: str, consumer: str) -> float:
-    """Length of a visit that had not ended when the ledger was closed [s]."""
+def _unfinished_s(flight: Flight, accounts: Accounts, drone: str, consumer: str = "") -> float:
+    """Length of a visit, there or anywhere, that had not ended when the ledger was closed [s]."""
     arrival = accounts.serving.get(drone)
-    if arrival is None or arrival.consumer != consumer:
+    if arrival is None or consumer not in ("", arrival.consumer):
         return 0.0
     return max(0.0, float(flight.demand.stamp_ns[-1]) * 1e-9 - arrival.stamp_s)
 

@@ -87,19 +87,28 @@ class Asking:
         Raises:
             InputError: nobody answers, or the answer is a refusal.
         """
+        return self.ask_all(kind, service, [request])[0]
+
+    def ask_all(self, kind: Any, service: str, requests: Sequence[Any]) -> list[Any]:
+        """The answers to several requests: all are sent, and all again until all are answered.
+
+        Raises:
+            InputError: nobody answers, or an answer is a refusal.
+        """
         client = self._node.create_client(kind, service)
-        end_s, sent_s, future = time.monotonic() + self.timeout_s, -REPEAT_S, None
-        while future is None or not future.done():
+        end_s, sent_s, futures = time.monotonic() + self.timeout_s, -math.inf, list[Any]()
+        while not (futures and all(future.done() for future in futures)):
             now_s = time.monotonic()
             if now_s > end_s:
                 raise InputError(service, f"no answer for {self.timeout_s:g} s", "a flight in this ROS domain")
             if now_s - sent_s >= REPEAT_S and client.service_is_ready():
-                future, sent_s = client.call_async(request), now_s
+                futures, sent_s = [client.call_async(request) for request in requests], now_s
             self._executor.spin_once(timeout_sec=0.05)
-        answer = future.result()
-        if not answer.accepted:
-            raise InputError(service, "a refusal", answer.message)
-        return answer
+        answers = [future.result() for future in futures]
+        for answer in answers:
+            if not answer.accepted:
+                raise InputError(service, "a refusal", answer.message)
+        return answers
 
     def seen(self, names: Sequence[str], duration_s: float, *, real_time: bool) -> dict[str, Seen]:
         """Poses and batteries of these drones, listened to for `duration_s`.

@@ -21,6 +21,7 @@ from lgtc_core.demand.view import ConsumerView, DemandView
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.scenario import ConsumerEntry, DemandEntry, Depletion
 from lgtc_core.fleet.team import Edit
+from lgtc_core.loop.server import parts
 
 RADIUS_M = ConsumerEntry.radius_m
 """Disc of a new consumer, unless said otherwise: as in scenario files."""
@@ -65,10 +66,10 @@ def register(commands: Any) -> None:
     export = actions.add_parser("export", help="write the consumers of now in the form of a scenario file")
     export.add_argument("file", type=Path, nargs="?", help="default: standard output")
     export.set_defaults(run=_export)
-    load = actions.add_parser("import", help="add or change all consumers of a file (a scenario's `consumers`)")
+    load = actions.add_parser("import", help="add or change all consumers of a file, or none of them")
     load.add_argument("file", type=Path)
     load.set_defaults(run=_import)
-    for action in (add, change, move, remove):
+    for action in (add, change, move, remove, load):
         action.add_argument("--json", action="store_true", help="tell the result as JSON")
 
 
@@ -108,25 +109,25 @@ def _add(arguments: argparse.Namespace, console: Console) -> int:
             depletion=(Depletion.ZERO.code,) * len(kinds),
         )
         consumer = with_amounts(consumer, kinds, arguments.demand, Depletion.INSTANTANEOUS)
-        return _edit(asking, Edit.ADD, consumer, arguments.json, console)
+        return _edit(asking, [(Edit.ADD, consumer)], arguments.json, console)
 
 
 def _set(arguments: argparse.Namespace, console: Console) -> int:
     with _asking() as asking:
         view = asking.demand()
         consumer = with_amounts(_known(view, arguments.consumer), view.kinds, arguments.demand, None)
-        return _edit(asking, Edit.CHANGE, consumer, arguments.json, console)
+        return _edit(asking, [(Edit.CHANGE, consumer)], arguments.json, console)
 
 
 def _move(arguments: argparse.Namespace, console: Console) -> int:
     with _asking() as asking:
         consumer = replace(_known(asking.demand(), arguments.consumer), position_m=(arguments.x, arguments.y))
-        return _edit(asking, Edit.CHANGE, consumer, arguments.json, console)
+        return _edit(asking, [(Edit.CHANGE, consumer)], arguments.json, console)
 
 
 def _remove(arguments: argparse.Namespace, console: Console) -> int:
     with _asking() as asking:
-        return _edit(asking, Edit.REMOVE, _known(asking.demand(), arguments.consumer), arguments.json, console)
+        return _edit(asking, [(Edit.REMOVE, _known(asking.demand(), arguments.consumer))], arguments.json, console)
 
 
 def _export(arguments: argparse.Namespace, console: Console) -> int:
@@ -147,10 +148,9 @@ def _import(arguments: argparse.Namespace, console: Console) -> int:
     entries = schema.build(ConsumersFile, data, str(arguments.file)).consumers
     with _asking() as asking:
         view = asking.demand()
-        for name, entry in entries.items():
-            consumer = spec_of(name, entry, view.kinds, str(arguments.file))
-            _edit(asking, Edit.ADD if view.consumer(name) is None else Edit.CHANGE, consumer, False, console)
-    return 0
+        consumers = [spec_of(name, entry, view.kinds, str(arguments.file)) for name, entry in entries.items()]
+        edits = [(Edit.ADD if view.consumer(one.name) is None else Edit.CHANGE, one) for one in consumers]
+        return _edit(asking, edits, arguments.json, console)
 
 
 def spec_of(name: str, entry: ConsumerEntry, kinds: Sequence[str], source: str) -> ConsumerSpec:
@@ -291,27 +291,34 @@ def _known(view: DemandView, name: str) -> ConsumerSpec:
     )
 
 
-def _edit(asking: Any, operation: Edit, consumer: ConsumerSpec, as_json: bool, console: Console) -> int:
+def _edit(asking: Any, edits: Sequence[tuple[Edit, ConsumerSpec]], as_json: bool, console: Console) -> int:
+    """Ask for edits, all or none, and tell what was done."""
     from geometry_msgs.msg import Point
 
     from lgtc_interfaces.msg import ConsumerDemand
     from lgtc_interfaces.srv import EditConsumer
 
-    x_m, y_m = consumer.position_m
-    message = ConsumerDemand(
-        name=consumer.name,
-        position=Point(x=x_m, y=y_m),
-        radius_m=consumer.radius_m,
-        demanded=consumer.demanded,
-        depletion=consumer.depletion,
-    )
-    request = EditConsumer.Request(request_id=f"lgtc-{uuid.uuid4()}", operation=operation.value, consumer=message)
-    asking.ask(EditConsumer, topics.EDIT_CONSUMER, request)
+    requests = []
+    for (operation, consumer), request_id in zip(edits, parts(f"lgtc-{uuid.uuid4()}", len(edits)), strict=True):
+        x_m, y_m = consumer.position_m
+        message = ConsumerDemand(
+            name=consumer.name,
+            position=Point(x=x_m, y=y_m),
+            radius_m=consumer.radius_m,
+            demanded=consumer.demanded,
+            depletion=consumer.depletion,
+        )
+        requests.append(EditConsumer.Request(request_id=request_id, operation=operation.value, consumer=message))
+    if requests:
+        asking.ask_all(EditConsumer, topics.EDIT_CONSUMER, requests)
+    told = [{"done": operation.name.lower(), "consumer": schema.dump(one)} for operation, one in edits]
     if as_json:
-        sys.stdout.write(json.dumps({"done": operation.name.lower(), "consumer": schema.dump(consumer)}) + "\n")
-    else:
-        done = {Edit.ADD: "added", Edit.CHANGE: "changed", Edit.REMOVE: "removed"}[operation]
-        console.print(f"{consumer.name}: {done}", markup=False)
+        for line in told:
+            sys.stdout.write(json.dumps(line) + "\n")
+        return 0
+    done = {Edit.ADD: "added", Edit.CHANGE: "changed", Edit.REMOVE: "removed"}
+    for operation, consumer in edits:
+        console.print(f"{consumer.name}: {done[operation]}", markup=False)
     return 0
 
 

@@ -48,9 +48,11 @@ def _set(arguments: argparse.Namespace, console: Console) -> int:
         answer = asking.ask(SetSupply, topics.of_drone(arguments.drone, topics.SET_SUPPLY), request)
     if arguments.json:
         result = {"drone": arguments.drone, "kind": arguments.kind, "carried": float(answer.amount)}
+        result["message"] = answer.message
         sys.stdout.write(json.dumps(result) + "\n")
     else:
-        console.print(f"{arguments.drone} carries {answer.amount:g} {arguments.kind} now", markup=False)
+        words = f"; {answer.message}" if answer.message else ""
+        console.print(f"{arguments.drone} carries {answer.amount:g} {arguments.kind} now{words}", markup=False)
     return 0
 
 

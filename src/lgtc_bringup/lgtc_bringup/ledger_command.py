@@ -49,6 +49,7 @@ def register(commands: Any) -> None:
 def _check(arguments: argparse.Namespace, console: Console) -> int:
     with LedgerReader(arguments.file) as ledger:
         found = ledger.check()
+        folded = ledger.folded
         rows = 0 if found else sum(1 for _ in ledger.rows())
     if arguments.json:
         sys.stdout.write(
@@ -58,7 +59,8 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
         for sentence in found:
             console.print(sentence, style="bold red", markup=False, soft_wrap=True)
     else:
-        console.print(f"{arguments.file}: {rows} rows, all in order", markup=False, soft_wrap=True)
+        words = f", {folded} changes folded" if folded else ""
+        console.print(f"{arguments.file}: {rows} rows{words}, all in order", markup=False, soft_wrap=True)
     return 1 if found else 0
 
 
@@ -84,8 +86,9 @@ def _compare(arguments: argparse.Namespace, console: Console) -> int:
 def _show(arguments: argparse.Namespace, console: Console) -> int:
     with LedgerReader(arguments.file) as ledger:
         audit = ledger.audit(**_time(arguments.at))
-        last = 0 if audit.row is None else audit.row.seq
-        rows = [row for row in ledger.rows() if row.seq <= last] if arguments.rows else []
+        last = 0 if audit.moment is None else audit.moment.seq
+        rows = list(ledger.rows(0, last)) if arguments.rows else []
+        folded = ledger.folded
     if arguments.json:
         data = audit_data(audit)
         if arguments.rows:
@@ -94,12 +97,15 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
             ]
         sys.stdout.write(json.dumps(data, indent=2) + "\n")
         return 0
-    row = audit.row
-    if row is None:
-        console.print("nothing had happened yet")
+    if audit.folded:
+        words = f"of the changes up to number {folded} only some states are kept; this is the last before that time"
+        console.print(words, markup=False, soft_wrap=True)
+    if audit.moment is None:
+        console.print("nothing is known of that time" if audit.folded else "nothing had happened yet")
         return 0
-    when = datetime.fromtimestamp(row.utc_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    console.print(f"after change {row.seq} at {row.stamp_s:.3f} s ({when})", markup=False)
+    seq, stamp_s, utc_s = audit.moment
+    when = datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    console.print(f"after change {seq} at {stamp_s:.3f} s ({when})", markup=False)
     for table in audit_tables(audit):
         console.print(table)
     for one in rows:
@@ -114,9 +120,8 @@ def audit_data(audit: Audit) -> dict[str, Any]:
     kinds = accounts.kinds
     servers = _servers(audit)
     return {
-        "change": None if audit.row is None else audit.row.seq,
-        "stamp_s": None if audit.row is None else audit.row.stamp_s,
-        "utc_s": None if audit.row is None else audit.row.utc_s,
+        **({"seq": None, "stamp_s": None, "utc_s": None} if audit.moment is None else audit.moment._asdict()),
+        "folded": audit.folded,
         "consumers": {
             name: {
                 "demanded": dict(zip(kinds, entry.spec.demanded, strict=True)),
@@ -139,12 +144,12 @@ def audit_data(audit: Audit) -> dict[str, Any]:
             for drone in sorted({*accounts.given, *accounts.put_in})
         },
         "given to consumers that went": dict(zip(kinds, map(float, accounts.struck), strict=True)),
-        "earlier visits": [one._asdict() for one in audit.served],
+        "visits that ended": [dump(one) for one in accounts.served.values()],
     }
 
 
 def audit_tables(audit: Audit) -> list[Table]:
-    """An audit as tables: consumers, drones, and visits that are kept as sums."""
+    """An audit as tables: consumers, drones, and visits that ended."""
     data, kinds = audit_data(audit), audit.accounts.kinds
     consumers = Table("consumer", "kind", "demanded", "delivered", "missing", "served by", box=None, pad_edge=False)
     for name, one in data["consumers"].items():
@@ -164,10 +169,11 @@ def audit_tables(audit: Audit) -> list[Table]:
                     name, kind, f"{drone['given'][kind]:g}", "unknown" if carried is None else f"{carried:g}"
                 )
     tables = [consumers, drones]
-    if audit.served:
+    if data["visits that ended"]:
         visits = Table("drone", "served", "visits", "seconds", box=None, pad_edge=False)
-        for visit in audit.served:
-            visits.add_row(visit.drone, visit.consumer, str(visit.visits), f"{visit.seconds:.1f}")
+        for visit in data["visits that ended"]:
+            place = visit["consumer"] or "(gone since)"
+            visits.add_row(visit["drone"], place, str(visit["visits"]), f"{visit['seconds']:.1f}")
         tables.append(visits)
     return tables
 

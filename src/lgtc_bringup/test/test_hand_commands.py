@@ -168,6 +168,12 @@ def test_what_is_exported_is_a_scenario_and_is_imported_as_it_was(server: Server
     assert "one of depot, harbour, tower" in server.lgtc("demand", "remove", "pier", code=cli.USAGE)
     file = tmp_path / "kept.yaml"
     server.lgtc("demand", "export", str(file))
+    kept = yaml.safe_load(file.read_text())
+    kept["consumers"]["depot"]["radius_m"] = 0.3
+    kept["consumers"]["pier"] = {**kept["consumers"]["tower"], "position_m": [9.0, 9.0]}
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(kept))
+    assert "a place in the arena" in server.lgtc("demand", "import", str(tmp_path / "wrong.yaml"), code=cli.USAGE)
+    assert server.consumers() == before, "all or nothing"
     server.lgtc("demand", "remove", "tower")
     server.lgtc("demand", "import", str(file))
     again = server.consumers()

@@ -22,27 +22,40 @@ class DeferredService:
         node: the node that offers it.
         kind: class of the service.
         name: its name.
-        decide: answers to a sequence of requests, in their order: the fields of each response.
+        decide: answers to a sequence of requests, in their order: the fields of each response; None: not yet, ask
+            again with those that come until then.
+        patience_s: a request without an answer is left unanswered after this [s]; its sender repeats it.
     """
 
     def __init__(
-        self, node: Node, kind: Any, name: str, decide: Callable[[Sequence[Any]], Sequence[wire.Wire]]
+        self,
+        node: Node,
+        kind: Any,
+        name: str,
+        decide: Callable[[Sequence[Any]], Sequence[wire.Wire | None]],
+        patience_s: float = 3.0,
     ) -> None:
-        self._kind, self._decide = kind, decide
+        self._node, self._kind, self._decide, self._patience_s = node, kind, decide, patience_s
         self._request: Any = None
-        self._waiting: list[tuple[Any, Any]] = []
+        self._waiting: list[tuple[Any, Any, float]] = []
+        """Request, whom the answer is for, ROS time at which it came [s]."""
         service = node.create_service(kind, name, self._take)
         self._send = service.send_response
         service.send_response = self._hold
 
     def answer(self) -> int:
-        """Answer what came since the last time; returns how many requests that were."""
+        """Answer what came since the last time; returns how many were answered."""
         waiting, self._waiting = self._waiting, []
+        answered = 0
         if waiting:
-            answers = self._decide([request for request, _ in waiting])
-            for (_, header), values in zip(waiting, answers, strict=True):
-                self._send(to_ros(self._kind.Response, values), header)
-        return len(waiting)
+            answers, now_s = self._decide([request for request, _, _ in waiting]), self._now_s()
+            for one, values in zip(waiting, answers, strict=True):
+                if values is not None:
+                    answered += 1
+                    self._send(to_ros(self._kind.Response, values), one[1])
+                elif 0.0 <= now_s - one[2] <= self._patience_s:
+                    self._waiting.append(one)
+        return answered
 
     def drop(self) -> None:
         """Leave what came since the last time unanswered: somebody else answers it."""
@@ -54,4 +67,7 @@ class DeferredService:
 
     def _hold(self, _: Any, header: Any) -> None:
         """Called by the executor right after `_take`, to send its answer."""
-        self._waiting.append((self._request, header))
+        self._waiting.append((self._request, header, self._now_s()))
+
+    def _now_s(self) -> float:
+        return float(self._node.get_clock().now().nanoseconds) / wire.NS_PER_S

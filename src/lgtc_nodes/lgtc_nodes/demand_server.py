@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from lgtc_core import topics, wire
 from lgtc_core.demand.book import BookParams, DemandBook, Request
-from lgtc_core.demand.ledger import Ledger, LedgerInUse
+from lgtc_core.demand.ledger import KEEP_ROWS_S, Ledger, LedgerInUse
 from lgtc_core.errors import InputError
 from lgtc_core.loop import server
 from lgtc_core.schema import Bounds
@@ -23,6 +23,8 @@ from lgtc_nodes.node import NodeParams, SwarmNode
 
 STANDBY_S = 0.02
 """A standby looks this often whether the ledger is free."""
+YOUNG_S, YOUNG_EVERY_S = 4.0, 0.4
+"""So long after its start, while others discover it, a standby looks this often: one that is older comes first."""
 REVISIONS_PER_START = 2**20
 """Views of one start of the server have other revisions than those of the starts before it."""
 
@@ -36,9 +38,9 @@ class DemandServerParams(NodeParams):
         float, Bounds(0.01, 1.0, "s"), "Deliveries that come within this time are shared fairly and written together"
     ] = 0.05
     ledger_file: Annotated[str, "Ledger (SQLite) that the book is kept in over restarts; empty: in memory"] = ""
-    keep_visits_s: Annotated[
-        float, Bounds(1.0, 1e9, "s"), "Visits to a place that ended longer ago are kept as sums only"
-    ] = 3600.0
+    keep_rows_s: Annotated[
+        float, Bounds(60.0, 1e9, "s"), "Changes are kept row by row, and repeated requests known again, for so long"
+    ] = KEEP_ROWS_S
     standby: Annotated[
         bool, "While another server has the ledger, wait, and take over when it ends; else that is an error"
     ] = False
@@ -48,7 +50,7 @@ class DemandServerParams(NodeParams):
 class DemandServerNode(SwarmNode[DemandServerParams]):
     """Keeps the book of the team.
 
-    A second server of the same ledger may stand by: it does nothing until the first one ends, however it ends, and
+    Other servers of the same ledger may stand by: they do nothing until the first one ends, however it ends; then one
     goes on from the ledger within a fraction of the time that a start takes.
 
     Subscribes:
@@ -60,7 +62,8 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
 
     Serves:
         /demand/deliver (Deliver): a drone hands over an amount; repeated requests are answered as the first time.
-        /demand/edit_consumer (EditConsumer): adds, changes or removes a consumer.
+        /demand/edit_consumer (EditConsumer): adds, changes or removes a consumer; parts of a whole (`server.parts`) all
+            or none.
         /demand/put_in (PutIn): a drone was loaded.
     """
 
@@ -73,7 +76,7 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
             self.hear(topics.RESOURCES, wire.resources_from_wire, partial(self._resources, name), of=name)
         # All of them are there at once, also on standby: to be discovered takes longer than anything else.
         self._deferred = (
-            DeferredService(self, RosEditConsumer, topics.EDIT_CONSUMER, self._each(self._edit)),
+            DeferredService(self, RosEditConsumer, topics.EDIT_CONSUMER, self._edit),
             DeferredService(self, RosPutIn, topics.PUT_IN, self._each(self._put_in)),
             DeferredService(self, RosDeliver, topics.DELIVER, self._deliver),
         )
@@ -85,7 +88,8 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
             self.get_logger().info(f"standing by: {error.problem}")
         self.every(self.params.period_s, self._publish)
         self.every(self.params.settle_s, self._settle)
-        self._watch = self.create_timer(STANDBY_S, self._take_over)
+        self._watch = self.create_timer(YOUNG_EVERY_S, self._take_over)
+        self._old = self.create_timer(YOUNG_S, self._grow_old)
 
     @property
     def book(self) -> DemandBook:
@@ -112,7 +116,7 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
         if not self.params.ledger_file:
             self._book = DemandBook.for_team(self.team, self.params.book)
             return
-        file, keep_s = self.params.ledger_file, self.params.keep_visits_s
+        file, keep_s = self.params.ledger_file, self.params.keep_rows_s
         self._ledger = ledger = Ledger(file, self.team.kinds, self.now_s, time.time, keep_s)
         revision = ledger.opened * REVISIONS_PER_START % 2**32
         self._book = DemandBook.for_team(self.team, self.params.book, ledger, ledger.accounts, revision)
@@ -126,6 +130,13 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
                 return
             self.get_logger().info("took over")
         self.destroy_timer(self._watch)
+        self.destroy_timer(self._old)
+
+    def _grow_old(self) -> None:
+        """Discovered by now: look often."""
+        self.destroy_timer(self._old)
+        self.destroy_timer(self._watch)
+        self._watch = self.create_timer(STANDBY_S, self._take_over)
 
     def _resources(self, drone: str, resources: wire.Resources) -> None:
         if self._book is None:
@@ -155,11 +166,16 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
                 self.tell(topics.DELIVER, answer.message)
         return [answer._asdict() for answer in answers]
 
-    def _edit(self, request: Any) -> wire.Wire:
-        consumer = wire.consumer_spec_from_wire(request.consumer)
-        answer = server.edit(self.book, request.operation, consumer, request.request_id)
-        self.get_logger().info(f"consumer {consumer.name}: {answer.message or 'edited'}")
-        return answer._asdict()
+    def _edit(self, requests: Sequence[Any]) -> Sequence[wire.Wire | None]:
+        asked = [
+            server.EditRequest(it.operation, wire.consumer_spec_from_wire(it.consumer), it.request_id)
+            for it in requests
+        ]
+        answers = server.edits(self.book, asked)
+        for request, answer in zip(asked, answers, strict=True):
+            if answer is not None:
+                self.get_logger().info(f"consumer {request.consumer.name}: {answer.message or 'edited'}")
+        return [None if answer is None else answer._asdict() for answer in answers]
 
     def _put_in(self, request: Any) -> wire.Wire:
         return self.book.put_in(request.request_id, request.drone, request.kind, request.amount)._asdict()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
@@ -12,15 +12,21 @@ from rclpy.client import Client
 from rclpy.task import Future
 
 from lgtc_core import topics, wire
-from lgtc_core.demand.account import Load, Offer
+from lgtc_core.demand.account import Load, Offer, SupplyAnswer
 from lgtc_core.loop.carrier import Carrier, CarrierParams
 from lgtc_core.schema import Bounds
 from lgtc_interfaces.srv import Deliver as RosDeliver
 from lgtc_interfaces.srv import PutIn as RosPutIn
 from lgtc_interfaces.srv import SetSupply as RosSetSupply
 from lgtc_nodes.conversions import to_ros
+from lgtc_nodes.deferred import DeferredService
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
+
+SETTLE_S = 0.02
+"""What is set by hand takes effect, and is answered, within this time of its coming, or of the ledger's answer."""
+UNBOOKED_S = 2.0
+"""An operator waits no longer than this for the ledger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +51,8 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
         resources (ResourceState): steadily, and at once after a change by hand.
 
     Serves:
-        set_supply (SetSupply): sets by hand what is carried of one kind.
+        set_supply (SetSupply): sets by hand what is carried of one kind; it takes effect at once, and is answered when
+            the ledger has it, or says that it has not yet.
 
     Asks:
         /demand/deliver (Deliver): repeated with the same request id until answered.
@@ -64,7 +71,12 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
         self.hear(topics.BATTERY, wire.battery_from_wire, self.carrier.battery)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.carrier.vehicle)
         self.hear(topics.DEMAND, wire.demand_from_wire, self.carrier.demand)
-        self.serve(topics.SET_SUPPLY, RosSetSupply, self._set_supply)
+        self._set: dict[int, tuple[Any, SupplyAnswer, float]] = {}
+        """Requests by identity that wait for the ledger: what they did, and since when the ledger is being told [s]."""
+        self._refused: dict[str, str] = {}
+        """Loads that the ledger refused, and why."""
+        self._settings = DeferredService(self, RosSetSupply, topics.SET_SUPPLY, self._set_supplies)
+        self.every(SETTLE_S, lambda _: self._settings.answer())
         self.every(self.params.period_s, self._tick)
 
     def on_mission(self, report: wire.MissionReport) -> None:
@@ -79,11 +91,29 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
         for offer in carried.offers:
             self._offer(offer)
 
-    def _set_supply(self, request: Any) -> wire.Wire:
+    def _set_supplies(self, requests: Sequence[Any]) -> Sequence[wire.Wire | None]:
+        known = self._set
+        self._set = {}
+        return [self._set_supply(request, known.get(id(request))) for request in requests]
+
+    def _set_supply(self, request: Any, known: tuple[Any, SupplyAnswer, float] | None) -> wire.Wire | None:
+        """The answer to a request that is new, or that waits for the ledger; None: it waits."""
+        _, answer, since_s = known or (request, self._carry(request), self.now_s())
+        if self.carrier.account.unbooked(answer.load):
+            if self.now_s() - since_s < UNBOOKED_S:
+                self._set[id(request)] = request, answer, since_s
+                return None
+            answer = answer._replace(message="the demand server is silent: the ledger does not have it yet")
+        if answer.load in self._refused:
+            answer = answer._replace(accepted=False, message=self._refused[answer.load])
+        return {"accepted": answer.accepted, "amount": answer.amount, "message": answer.message}
+
+    def _carry(self, request: Any) -> SupplyAnswer:
+        """Let a change by hand take effect, and tell everybody."""
         answer = self.carrier.set_supply(request.kind, request.amount)
         self.get_logger().info(f"supply of {request.kind} set by hand: {answer.message or f'now {answer.amount:g}'}")
         self._tick(self.now_s())
-        return answer._asdict()
+        return answer
 
     def _load(self, load: Load) -> None:
         """Tell the ledger what was put in."""
@@ -113,6 +143,7 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
         self._asked.pop(load.request_id, None)
         if answer.final:
             self.carrier.loaded(load.request_id, answer.accepted, answer.carried)
+            self._refused = {} if answer.accepted else {load.request_id: answer.message}
         if not answer.accepted:
             self.tell(topics.PUT_IN, answer.message)
 

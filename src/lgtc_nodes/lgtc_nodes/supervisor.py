@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import secrets
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
 from rclpy.client import Client
+from rclpy.task import Future
 from std_srvs.srv import Trigger as RosTrigger
 
 from lgtc_core import topics, wire
@@ -23,7 +26,9 @@ from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
 
 PATIENCE_S = 10.0
-"""A node that is not up after this is named in the log."""
+"""A node that is not up after this is named in the log; an event that is not answered after this is given up."""
+REPEAT_S = 1.0
+"""An event's request without an answer is sent again, unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,17 @@ class SupervisorParams(NodeParams):
     ] = 2.0
     stand_in: Annotated[bool, "Whether a stand-in belongs to the team: then nobody takes off before it is up"] = False
     mission: MissionParams = field(default_factory=MissionParams)
+
+
+@dataclass
+class _Event:
+    """A request on its way."""
+
+    client: Client
+    request: Any
+    begun_s: float
+    sent_s: float = -math.inf
+    future: Future | None = None
 
 
 class SupervisorNode(SwarmNode[SupervisorParams]):
@@ -66,6 +82,8 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
         self._demand: DemandView | None = None
         self._vehicles: dict[str, wire.VehicleReport] = {}
         self._present: set[str] = set()
+        self._events: dict[str, _Event] = {}
+        """Events without an answer, by what they do."""
         self._say = self.speak(topics.MISSION)
         self._edit = self.create_client(RosEditConsumer, topics.EDIT_CONSUMER)
         self._set_supply = {
@@ -96,6 +114,7 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
         self._say(wire.mission_to_wire(wire.MissionReport(now_s, order.phase, order.elapsed_s, order.reason)))
         for due in order.events:
             self._happen(due)
+        self._repeat(now_s)
 
     def _phases(self, now_s: float) -> dict[str, VehiclePhase | None]:
         """Phase of every drone; None: not ready yet, or not heard any more."""
@@ -130,7 +149,11 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
         """Make one event of the scenario happen."""
         if due.event.edit is not None:
             edit = due.event.edit
-            values = {"operation": edit.operation, "consumer": wire.consumer_spec_to_wire(edit.consumer)}
+            values = {
+                "request_id": f"event-{secrets.token_hex(6)}",
+                "operation": edit.operation,
+                "consumer": wire.consumer_spec_to_wire(edit.consumer),
+            }
             self._ask(self._edit, RosEditConsumer, values, f"{edit.operation.name.lower()} {edit.consumer.name}")
         if due.event.set_supply is not None and due.drone is not None:
             change = due.event.set_supply
@@ -139,17 +162,25 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
             self._ask(self._set_supply[due.drone], RosSetSupply, values, what)
 
     def _ask(self, client: Client, kind: Any, values: wire.Wire, what: str) -> None:
-        """Send an event's request, and log what came of it."""
+        """Send an event's request, repeat it until it is answered, and log what came of it."""
+        self._events[what] = _Event(client, to_ros(kind.Request, values), self.now_s())
 
-        def told(done: Any) -> None:
-            answer = done.result()
-            log = self.get_logger()
-            log.info(f"event: {what}") if answer.accepted else log.warning(f"event: {what}: {answer.message}")
-
-        if not client.service_is_ready():
-            self.tell(what, f"nobody serves {client.srv_name}; the event does not happen")
-            return
-        client.call_async(to_ros(kind.Request, values)).add_done_callback(told)
+    def _repeat(self, now_s: float) -> None:
+        """Send the requests of events that were not answered in time; give up those that nobody answers."""
+        for what, event in list(self._events.items()):
+            if event.future is not None and event.future.done():
+                answer = event.future.result()
+                log = self.get_logger()
+                log.info(f"event: {what}") if answer.accepted else log.warning(f"event: {what}: {answer.message}")
+            elif now_s - event.begun_s > PATIENCE_S:
+                self.tell(what, f"{event.client.srv_name} does not answer; whether the event happened is not known")
+            else:
+                if now_s - event.sent_s >= REPEAT_S and event.client.service_is_ready():
+                    if event.future is not None:
+                        event.client.remove_pending_request(event.future)
+                    event.future, event.sent_s = event.client.call_async(event.request), now_s
+                continue
+            del self._events[what]
 
     def _asked(self, request: Request) -> wire.Wire:
         self._request = request if self._request is not Request.ABORT else self._request

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from lgtc_core import topics, wire
 from lgtc_core.demand.book import DemandBook
-from lgtc_core.demand.ledger import Ledger
+from lgtc_core.demand.ledger import KEEP_ROWS_S, Ledger
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ContractError
 from lgtc_core.fleet.fault import Fault, FaultKind
@@ -123,6 +123,7 @@ def fly(
     world: WorldParams | None = None,
     policy: Policy = "model",
     ledger: Path | str | None = None,
+    keep_rows_s: float = KEEP_ROWS_S,
     positions: bool = True,
     recorded: Collection[str] | None = None,
 ) -> FlightResult:
@@ -137,6 +138,7 @@ def fly(
         world: step, sensors, noise.
         policy: who decides; the yardsticks at the model's tick.
         ledger: file of the demand ledger, which must belong to this flight alone; None: the book is kept in memory.
+        keep_rows_s: the ledger keeps changes row by row for so long [s].
         positions: False: keep no position of every step, so that memory stays flat over hours (T is 0 then).
         recorded: topics that the recorder takes, a drone's without its name; None: all.
 
@@ -148,7 +150,8 @@ def fly(
     with ExitStack() as stack:
         book = DemandBook.for_team(team)
         if ledger is not None:
-            kept = Ledger(ledger, team.kinds, lambda: simulated.now_s, time.time)
+            begun_s = time.time()  # the wall clock of a flight in real time
+            kept = Ledger(ledger, team.kinds, lambda: simulated.now_s, lambda: begun_s + simulated.now_s, keep_rows_s)
             stack.callback(kept.close)
             book = DemandBook.for_team(team, journal=kept, accounts=kept.accounts)
         return _Loop(

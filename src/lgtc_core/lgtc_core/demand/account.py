@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lgtc_core.demand.accounts import START
 from lgtc_core.demand.consumer import AMOUNT
 from lgtc_core.demand.view import NEGLIGIBLE_AMOUNT, ConsumerView, DemandView
 from lgtc_core.errors import InputError
@@ -55,6 +56,8 @@ class SupplyAnswer(NamedTuple):
     amount: float
     """What is carried now."""
     message: str = ""
+    load: str = ""
+    """Id of the request that tells the ledger; empty: there is nothing to tell."""
 
 
 class Load(NamedTuple):
@@ -121,7 +124,7 @@ class SupplyAccount:
         """Kinds of which the ledger has not said yet what is carried."""
         for k in sorted(self._unknown):
             # The same id at every start: so it counts once, and is answered with what is left.
-            self._put_in(f"{self.drone}-start-{self.kinds[k]}", k, float(self._carried[k]))
+            self._put_in(f"{self.drone}{START}{self.kinds[k]}", k, float(self._carried[k]))
 
     @property
     def supply(self) -> Array:
@@ -153,15 +156,21 @@ class SupplyAccount:
                 float(self._carried[k]),
                 f"{kind} of {self.drone}: got {amount:g}; expected between 0 and {top:g}",
             )
+        before = float(self._carried[k])
         if k == self._battery:
             self._by_hand = (amount, self._measured)
             self._carried[k] = self._charge()
         else:
-            before, self._carried[k] = float(self._carried[k]), amount + self._reserved(k)
-            if self._reported:
-                self._sequence += 1
-                self._put_in(f"{self.drone}-{self.session}-load-{self._sequence}", k, float(self._carried[k]) - before)
-        return SupplyAnswer(True, float(self._carried[k]))
+            self._carried[k] = amount + self._reserved(k)
+        if self._reported and self._carried[k] != before:
+            self._sequence += 1
+            self._put_in(f"{self.drone}-{self.session}-load-{self._sequence}", k, float(self._carried[k]) - before)
+        waiting = [request_id for request_id, pending in self._loads.items() if pending.k == k]
+        return SupplyAnswer(True, float(self._carried[k]), load=waiting[-1] if waiting else "")
+
+    def unbooked(self, request_id: str) -> bool:
+        """Whether the ledger has not answered this load yet."""
+        return request_id in self._loads
 
     def battery(self, state_of_charge: float) -> float:
         """Take in a measured state of charge; returns the one that counts, for the battery monitor and the
@@ -222,7 +231,7 @@ class SupplyAccount:
 
         Args:
             request_id: of the load.
-            accepted: False: refused; what was put in is taken back.
+            accepted: False: refused; what was put in is taken back, but for a battery's level, which is measured.
             carried: what the drone carries by the ledger; NaN: unknown.
         """
         pending = self._loads.pop(request_id, None)
@@ -233,7 +242,7 @@ class SupplyAccount:
             self._unknown.discard(k)
             if math.isfinite(carried):
                 self._carried[k] = max(0.0, carried)
-        elif not accepted:
+        elif not accepted and k != self._battery:
             self._carried[k] = max(0.0, float(self._carried[k]) - pending.load.amount)
 
     def settle(self, request_id: str, amount: float) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -24,6 +24,10 @@ from lgtc_core.schema import Bounds
 
 Array = npt.NDArray[np.float64]
 
+START = ":start:"
+"""In the id of a change that its sender repeats at every start: it is known for ever."""
+REMEMBERED = 100_000
+"""Changes that a journal in memory knows again."""
 TOLERANCE = 1e-9
 """Rounding that a balance may show, relative to its largest term (or 1): sums of many float64 amounts."""
 
@@ -81,6 +85,15 @@ class Supplied(Change):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LevelSet(Change):
+    """The level of a drone's battery was set by hand. It is in no sum: a battery is measured, not handed over."""
+
+    drone: Annotated[str, "Whose"]
+    kind: Annotated[str, "Resource kind"]
+    difference: Annotated[float, Bounds(-1.0, 1.0), "By how much the level that counts was changed"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arrived(Change):
     """A drone begins to serve a 0-depletion demand."""
 
@@ -105,6 +118,7 @@ CHANGES: Mapping[str, type[Change]] = {
     "consumer_removed": ConsumerRemoved,
     "delivered": Delivered,
     "supplied": Supplied,
+    "level_set": LevelSet,
     "arrived": Arrived,
     "departed": Departed,
 }
@@ -133,18 +147,22 @@ class Journal(Protocol):
 
 
 class MemoryJournal:
-    """A journal that ends with its process: for flights that are over in an hour, and for tests."""
+    """A journal that ends with its process. It knows the last REMEMBERED changes again, and those of the start."""
 
     def __init__(self) -> None:
         self._changes: dict[str, Change] = {}
+        self._lasting: dict[str, Change] = {}
 
     def write(self, changes: Iterable[Change]) -> None:
         """Remember them."""
-        self._changes.update((change.id, change) for change in changes)
+        for change in changes:
+            (self._lasting if START in change.id else self._changes)[change.id] = change
+        while len(self._changes) > REMEMBERED:
+            del self._changes[next(iter(self._changes))]
 
     def find(self, change_id: str) -> Change | None:
         """The change of that id."""
-        return self._changes.get(change_id)
+        return self._changes.get(change_id) or self._lasting.get(change_id)
 
     def applied(self, accounts: Accounts) -> None:
         """Nothing to tidy up."""
@@ -161,6 +179,16 @@ class Entry:
     def missing(self, k: int) -> float:
         """Amount of kind k that was never delivered."""
         return max(0.0, self.spec.demanded[k] - float(self.delivered[k]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """Visits of one drone to one consumer, or to all that have gone since, that have ended."""
+
+    drone: Annotated[str, "Who"]
+    consumer: Annotated[str, "Where; empty: at consumers that have gone since"]
+    visits: Annotated[int, Bounds(0, 2**62), "How many"] = 0
+    seconds: Annotated[float, Bounds(0.0, unit="s"), "How long, in all"] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +210,7 @@ class _AccountsData:
     put_in: Annotated[Mapping[str, tuple[float | None, ...]], Bounds(), "Per drone (r,); null: unknown"]
     struck: Annotated[tuple[float, ...], Bounds(0.0), "Given to consumers that went (r,)"]
     serving: Annotated[tuple[Arrived, ...], "Who serves"]
+    served: Annotated[tuple[Served, ...], "Who served"]
     edits: Annotated[int, Bounds(0, 2**62), "Changes of consumers so far"]
     visits: Annotated[int, Bounds(0, 2**62), "Arrivals so far"]
 
@@ -214,6 +243,8 @@ class Accounts:
         self.struck = np.zeros(len(self.kinds))
         self.serving: dict[str, Arrived] = {}
         """Per drone its arrival where it serves now."""
+        self.served: dict[tuple[str, str], Served] = {}
+        """Per drone and consumer the visits that ended."""
         self.edits = 0
         self.visits = 0
 
@@ -240,6 +271,15 @@ class Accounts:
             arrival = self.serving.get(change.drone)
             if arrival is not None and arrival.id == change.visit:
                 del self.serving[change.drone]
+                place = arrival.consumer if arrival.consumer in self.entries else ""
+                self._count(
+                    Served(
+                        drone=change.drone,
+                        consumer=place,
+                        visits=1,
+                        seconds=max(0.0, change.stamp_s - arrival.stamp_s),
+                    )
+                )
         elif isinstance(change, Supplied):
             self._supplied(change)
         elif isinstance(change, ConsumerSet):
@@ -247,8 +287,10 @@ class Accounts:
         elif isinstance(change, ConsumerRemoved):
             self.struck = self.struck + self._entry(change.name).delivered
             del self.entries[change.name]
+            for drone, place in [key for key in self.served if key[1] == change.name]:
+                self._count(replace(self.served.pop((drone, place)), consumer=""))
             self.edits += 1
-        else:
+        elif not isinstance(change, LevelSet):
             raise ValueError(f"no rule for a {type(change).__name__}")
 
     def imbalances(self) -> list[Imbalance]:
@@ -280,6 +322,7 @@ class Accounts:
             },
             struck=tuple(map(float, self.struck)),
             serving=tuple(self.serving.values()),
+            served=tuple(self.served.values()),
             edits=self.edits,
             visits=self.visits,
         )
@@ -302,8 +345,15 @@ class Accounts:
         accounts.put_in = {drone: np.array(amounts, float) for drone, amounts in data.put_in.items()}
         accounts.struck = np.array(data.struck, float)
         accounts.serving = {arrival.drone: arrival for arrival in data.serving}
+        accounts.served = {(one.drone, one.consumer): one for one in data.served}
         accounts.edits, accounts.visits = data.edits, data.visits
         return accounts
+
+    def _count(self, more: Served) -> None:
+        """Add visits that ended."""
+        key = more.drone, more.consumer
+        sums = self.served.get(key, Served(drone=more.drone, consumer=more.consumer))
+        self.served[key] = replace(sums, visits=sums.visits + more.visits, seconds=sums.seconds + more.seconds)
 
     def _given(self, drone: str) -> Array:
         return self.given.setdefault(drone, np.zeros(len(self.kinds)))

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lgtc_core.demand.accounts import (
+    START,
     Accounts,
     Arrived,
     Change,
@@ -37,6 +38,7 @@ from lgtc_core.demand.accounts import (
     Departed,
     Entry,
     Journal,
+    LevelSet,
     MemoryJournal,
     Supplied,
 )
@@ -44,6 +46,7 @@ from lgtc_core.demand.consumer import AMOUNT, ConsumerSpec, objection
 from lgtc_core.demand.view import NEGLIGIBLE_AMOUNT, ConsumerView, DemandView
 from lgtc_core.errors import InputError, LedgerError
 from lgtc_core.fleet.names import is_name
+from lgtc_core.fleet.team import Edit
 from lgtc_core.schema import Bounds
 from lgtc_core.world import rules
 from lgtc_core.world.arena import Arena
@@ -72,6 +75,17 @@ class Answer(NamedTuple):
 
     accepted: bool
     message: str = ""
+
+
+class ConsumerEdit(NamedTuple):
+    """A consumer comes, changes or goes."""
+
+    operation: Edit
+    consumer: ConsumerSpec
+    """As it is asked for; to remove it, only its name is read."""
+    request_id: str = ""
+    """Chosen by the sender, unique for ever; a repeated request is answered as the first time. Empty: the book
+    chooses one, and nothing can be repeated. A refused edit is not remembered: it changed nothing."""
 
 
 class SupplyEntry(NamedTuple):
@@ -191,7 +205,7 @@ class DemandBook:
         presence_only = [kind for kind in batteries if kind]
         book = cls(team.kinds, team.names, team.arena, presence_only, params, journal, accounts, revision)
         for consumer in team.consumers:
-            answer = book.add(consumer, f"{team.scenario}:start:{consumer.name}")
+            answer = book.add(consumer, f"{team.scenario}{START}{consumer.name}")
             if not answer.accepted:
                 raise InputError(f"scenario {team.scenario}", answer.message, "consumers that the demand book can hold")
         return book
@@ -204,48 +218,48 @@ class DemandBook:
     # ---- consumers ----------------------------------------
 
     def add(self, consumer: ConsumerSpec, request_id: str = "") -> Answer:
-        """Enter a new consumer in the lowest free slot.
-
-        Args:
-            consumer: as it is asked for.
-            request_id: chosen by the sender, unique for ever; a repeated request is answered as the first
-                time. Empty: the book chooses one, and nothing can be repeated. A refused edit is not
-                remembered: it changed nothing.
-        """
-        entries = self._accounts.entries
-        taken = {entry.slot for entry in entries.values()}
-        slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-        change = ConsumerSet(id=self._id(request_id, "edit"), new=True, slot=slot, consumer=consumer)
-        answer = self._repeated(change)
-        if answer is not None:
-            return answer
-        if consumer.name in entries:
-            return Answer(False, f"consumer {consumer.name} exists already; change or remove it")
-        if len(entries) >= self.params.max_consumers:
-            return Answer(False, f"{len(entries)} consumers exist, the most there may be; remove one first")
-        return self._refusal(consumer) or self._edited(change)
+        """Enter a new consumer in the lowest free slot. `request_id` as in `ConsumerEdit`."""
+        return self.edit_together([ConsumerEdit(Edit.ADD, consumer, request_id)])
 
     def change(self, consumer: ConsumerSpec, request_id: str = "") -> Answer:
-        """Replace position, radius and demand; the slot and what was delivered stay. `request_id` as in `add`."""
-        entry = self._accounts.entries.get(consumer.name)
-        slot = 0 if entry is None else entry.slot
-        change = ConsumerSet(id=self._id(request_id, "edit"), new=False, slot=slot, consumer=consumer)
-        answer = self._repeated(change)
-        if answer is not None:
-            return answer
-        if entry is None:
-            return self._unknown_consumer(consumer.name)
-        return self._refusal(consumer) or self._edited(change)
+        """Replace position, radius and demand; the slot and what was delivered stay. `request_id` as in
+        `ConsumerEdit`.
+        """
+        return self.edit_together([ConsumerEdit(Edit.CHANGE, consumer, request_id)])
 
     def remove(self, name: str, request_id: str = "") -> Answer:
-        """Strike a consumer out; what it was given stays given, its slot becomes free. `request_id` as in `add`."""
-        change = ConsumerRemoved(id=self._id(request_id, "edit"), name=name)
-        answer = self._repeated(change)
-        if answer is not None:
-            return answer
-        if name not in self._accounts.entries:
-            return self._unknown_consumer(name)
-        return self._edited(change)
+        """Strike a consumer out; what it was given stays given, its slot becomes free. `request_id` as in
+        `ConsumerEdit`.
+        """
+        gone = ConsumerSpec(name=name, position_m=(0.0, 0.0), radius_m=1.0, demanded=(), depletion=())
+        return self.edit_together([ConsumerEdit(Edit.REMOVE, gone, request_id)])
+
+    def edit_together(self, edits: Sequence[ConsumerEdit]) -> Answer:
+        """Make all of these edits, one after the other and with one write, or none of them.
+
+        Discs may overlap in between, but not in the end. Edits that were made before are answered as the first time.
+        """
+        changes = self._changes(edits)
+        if isinstance(changes, Answer):
+            return changes
+        try:
+            firsts = [self._journal.find(change.id) for change in changes]
+            for first, change in zip(firsts, changes, strict=True):
+                if first is not None and not _same_edit(first, change):
+                    return Answer(False, _reused(first))
+            if all(firsts):
+                return Answer(True)
+            for first in filter(None, firsts):
+                return Answer(False, _reused(first))
+            refusal = self._refusal(changes)
+            if refusal:
+                return Answer(False, refusal)
+            self._record(changes)
+        except LedgerError as error:
+            return Answer(False, str(error))
+        for drone, report in self._reports.items():  # discs have changed: look anew where everybody is
+            self._reports[drone] = report._replace(place=self._place(report.position_m, report.place))
+        return Answer(True)
 
     # ---- supplies ----------------------------------------
 
@@ -257,7 +271,8 @@ class DemandBook:
             request_id: chosen by the sender, unique for ever; repeated requests count once.
             drone: who.
             kind: name of the resource kind.
-            amount: difference to what it carried; the first time: all that it carries.
+            amount: difference to what it carried; the first time: all that it carries. Of a battery's kind the
+                change of its level by hand, which is recorded and counts in no sum.
         """
         if drone not in self.drones:
             return SupplyEntry(False, math.nan, self._unknown_drone(drone))
@@ -273,11 +288,17 @@ class DemandBook:
             first = self._journal.find(request_id)
             if first is not None:
                 same = (
-                    isinstance(first, Supplied)
+                    isinstance(first, Supplied | LevelSet)
                     and (first.drone, first.kind) == (drone, kind)
-                    and math.isclose(first.put_in, amount, abs_tol=NEGLIGIBLE_AMOUNT)
+                    and math.isclose(_put_in(first), amount, abs_tol=NEGLIGIBLE_AMOUNT)
                 )
                 return SupplyEntry(same, before, "" if same else _reused(first))
+            if kind in self._presence_only:
+                if not -1.0 <= amount <= 1.0:
+                    got = f"a level of {kind} on {drone} changed by {amount:g}"
+                    return SupplyEntry(False, before, f"{got}; expected a difference of at most 1")
+                self._record([LevelSet(id=request_id, drone=drone, kind=kind, difference=amount)])
+                return SupplyEntry(True, before)
             if not -NEGLIGIBLE_AMOUNT <= carried <= AMOUNT.hi:
                 got = f"{amount:g} put in on top of {0.0 if math.isnan(before) else before:g}"
                 return SupplyEntry(False, before, f"{kind} on {drone}: got {got}; expected {AMOUNT} to be carried")
@@ -298,7 +319,7 @@ class DemandBook:
         """Settle requests of one moment: their answers do not depend on the order in which they came.
 
         A request id that was answered is answered the same again, and changes nothing; with another content
-        it is refused. Ids are kept for the life of the journal.
+        it is refused. Ids are known for as long as the journal keeps them.
 
         Args:
             requests: id chosen by the sender and unique for ever, who delivers, to whom, kind, amount > 0.
@@ -532,26 +553,49 @@ class DemandBook:
         except LedgerError as error:
             self.trouble = str(error)
 
-    def _id(self, request_id: str, what: str) -> str:
-        return request_id or f"{what}-{self._accounts.edits + 1}"
+    def _changes(self, edits: Sequence[ConsumerEdit]) -> list[ConsumerSet | ConsumerRemoved] | Answer:
+        """What edits would record, each with the slot that its consumer has or gets; or why an id cannot be."""
+        slots = {name: entry.slot for name, entry in self._accounts.entries.items()}
+        changes: list[ConsumerSet | ConsumerRemoved] = []
+        ids = [edit.request_id or f"edit-{self._accounts.edits + n + 1}" for n, edit in enumerate(edits)]
+        for edit, change_id in zip(edits, ids, strict=True):
+            words = _objection_to_id(change_id)
+            if words or ids.count(change_id) > 1:
+                return Answer(False, words or f"request id {change_id} twice in edits of one moment")
+            name = edit.consumer.name
+            if edit.operation is Edit.REMOVE:
+                slots.pop(name, None)
+                changes.append(ConsumerRemoved(id=change_id, name=name))
+                continue
+            if edit.operation is Edit.ADD:
+                slots[name] = next(slot for slot in range(len(slots) + 1) if slot not in slots.values())
+            new, slot = edit.operation is Edit.ADD, slots.get(name, 0)
+            changes.append(ConsumerSet(id=change_id, new=new, slot=slot, consumer=edit.consumer))
+        return changes
 
-    def _repeated(self, change: ConsumerSet | ConsumerRemoved) -> Answer | None:
-        """The answer to an edit that was made before, or whose id cannot be; None: it is a new one."""
-        words = _objection_to_id(change.id)
-        if words:
-            return Answer(False, words)
-        try:
-            first = self._journal.find(change.id)
-        except LedgerError as error:
-            return Answer(False, str(error))
-        if first is None:
-            return None
-        return Answer(True) if _same_edit(first, change) else Answer(False, _reused(first))
-
-    def _refusal(self, consumer: ConsumerSpec) -> Answer | None:
-        others = (entry.spec for entry in self._accounts.entries.values())
-        against = objection(consumer, others, self.kinds, self._arena, self._presence_only)
-        return Answer(False, f"consumer {consumer.name!r}: {against}") if against else None
+    def _refusal(self, changes: Sequence[ConsumerSet | ConsumerRemoved]) -> str:
+        """Why these edits cannot be made, one after the other; or empty."""
+        consumers = {name: entry.spec for name, entry in self._accounts.entries.items()}
+        for change in changes:
+            name = change.consumer.name if isinstance(change, ConsumerSet) else change.name
+            new = isinstance(change, ConsumerSet) and change.new
+            if new and name in consumers:
+                return f"consumer {name} exists already; change or remove it"
+            if not new and name not in consumers:
+                return self._unknown_consumer(name).message
+            if isinstance(change, ConsumerSet):
+                consumers[name] = change.consumer
+            else:
+                del consumers[name]
+        if len(consumers) > max(self.params.max_consumers, len(self._accounts.entries)):
+            return f"{len(consumers)} consumers, where {self.params.max_consumers} are the most there may be"
+        for change in changes:
+            if isinstance(change, ConsumerSet) and consumers.get(change.consumer.name) is change.consumer:
+                consumer = change.consumer
+                against = objection(consumer, consumers.values(), self.kinds, self._arena, self._presence_only)
+                if against:
+                    return f"consumer {consumer.name!r}: {against}"
+        return ""
 
     def _unknown_consumer(self, name: str) -> Answer:
         known = ", ".join(sorted(self._accounts.entries)) or "none"
@@ -562,16 +606,6 @@ class DemandBook:
 
     def _unknown_kind(self, kind: str) -> str:
         return f"unknown resource kind {kind!r}; known are {', '.join(self.kinds)}"
-
-    def _edited(self, change: Change) -> Answer:
-        """Consumers change: record it, and look anew where everybody is."""
-        try:
-            self._record([change])
-        except LedgerError as error:
-            return Answer(False, str(error))
-        for drone, report in self._reports.items():
-            self._reports[drone] = report._replace(place=self._place(report.position_m, report.place))
-        return Answer(True)
 
     def _place(self, position_m: Array, before: str | None) -> str | None:
         """Consumer in whose disc a drone counts: the one it is in; else the one it counted in, until beyond
@@ -643,6 +677,10 @@ def _objection_to_id(request_id: str) -> str:
     return ""
 
 
+def _put_in(change: Supplied | LevelSet) -> float:
+    return change.put_in if isinstance(change, Supplied) else change.difference
+
+
 def _same_edit(first: Change, change: Change) -> bool:
     """Whether two edits ask for the same; the slot is the book's own."""
     if isinstance(first, ConsumerSet) and isinstance(change, ConsumerSet):
@@ -653,8 +691,8 @@ def _same_edit(first: Change, change: Change) -> bool:
 def _reused(first: Change) -> str:
     if isinstance(first, Delivered):
         use = f"another delivery ({first.offered:g} {first.kind} from {first.drone} to {first.consumer})"
-    elif isinstance(first, Supplied):
-        use = f"a supply ({first.put_in:g} {first.kind} on {first.drone})"
+    elif isinstance(first, Supplied | LevelSet):
+        use = f"a supply ({_put_in(first):g} {first.kind} on {first.drone})"
     else:
         use = "another edit of the consumers"
     return f"request {first.id} was used for {use}; choose a new id"

@@ -5,10 +5,14 @@ fold of the changes in it:
 
     state at t = apply(change_n, ... apply(change_1, nothing)),   n = last change with stamp <= t
 
-A checkpoint holds the state of every CHECKPOINT_ROWS-th change, so that a restart reads few rows. Deliveries,
-edits and supplies are kept for ever: they are the audit, and there are as many as things happened. Visits to
-0-depletion demands recur for ever; those that ended longer than `keep_visits_s` ago are folded into sums per
-drone and consumer (visits, seconds), so the file grows with what was delivered, not with time.
+A checkpoint holds the state after every CHECKPOINT_ROWS-th change, so that a restart reads few rows. Rows are
+kept for `keep_rows_s`: for so long every state can be told, and a repeated request is known again. Older ones
+are folded: up to a checkpoint of that age they are deleted, all but those that their senders repeat at every
+start, and the states of some checkpoints remain,
+
+    as far apart as  max(keep_rows_s, age) / SHARE,   the oldest and the newest always,
+
+so that the file does not grow with what was delivered, and the checkpoints with the logarithm of its age.
 
 One process writes (a lock that ends with it, however it ends); any number may read meanwhile. Nothing is
 guessed: a file of another version or of other resource kinds is refused, and a damaged one is set aside under
@@ -26,19 +30,23 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lgtc_core import schema
-from lgtc_core.demand.accounts import CHANGES, Accounts, Arrived, Change, Delivered, Departed, Supplied
+from lgtc_core.demand.accounts import CHANGES, START, Accounts, Change, Delivered, Supplied
 from lgtc_core.demand.view import NEGLIGIBLE_AMOUNT
 from lgtc_core.errors import LedgerError, LgtcError
 
 APPLICATION_ID = 0x4C475443
 """Marks the file as ours ("LGTC")."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CHECKPOINT_ROWS = 1000
 """Changes between two checkpoints; a restart reads at most this many."""
+KEEP_ROWS_S = 86400.0
+SHARE = 24
+"""Checkpoints that are kept of the time of single rows; about so many more are kept of every further e-fold of time."""
 BUSY_S = 0.25
 """Longest wait for another process that holds the file locked."""
 
@@ -46,10 +54,13 @@ _TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE change (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, stamp_s REAL NOT NULL,"
     " utc_s REAL NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL, digest BLOB NOT NULL)",
-    "CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, content TEXT NOT NULL, digest BLOB NOT NULL)",
-    "CREATE TABLE served (drone TEXT NOT NULL, consumer TEXT NOT NULL, visits INTEGER NOT NULL, seconds REAL NOT NULL,"
-    " until_s REAL NOT NULL, PRIMARY KEY (drone, consumer)) WITHOUT ROWID",
+    "CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, stamp_s REAL NOT NULL, utc_s REAL NOT NULL,"
+    " content TEXT NOT NULL, digest BLOB NOT NULL)",
 )
+_MOMENTS = (
+    "(SELECT seq, stamp_s, utc_s FROM change WHERE seq > :folded UNION SELECT seq, stamp_s, utc_s FROM checkpoint)"
+)
+"""Every change after which the state is known."""
 _NAMES = {cls: name for name, cls in CHANGES.items()}
 
 
@@ -64,15 +75,12 @@ class Row(NamedTuple):
     change: Change
 
 
-class Served(NamedTuple):
-    """Visits to a 0-depletion demand that were folded."""
+class Moment(NamedTuple):
+    """A change, by number and times."""
 
-    drone: str
-    consumer: str
-    visits: int
-    seconds: float
-    until_s: float
-    """End of the last of them, ROS time [s]."""
+    seq: int
+    stamp_s: float
+    utc_s: float
 
 
 @dataclass(frozen=True)
@@ -80,14 +88,14 @@ class Audit:
     """What a ledger says about one time.
 
     Attributes:
-        accounts: the state then.
-        row: the last change that it holds; None: none yet.
-        served: visits that ended so long ago that only their sums are kept.
+        accounts: the state then, or, where the changes up to it were folded, the last one before that was kept.
+        moment: the last change that it holds; None: none yet.
+        folded: what happened between `moment` and the time asked for is not known any more.
     """
 
     accounts: Accounts
-    row: Row | None
-    served: tuple[Served, ...]
+    moment: Moment | None
+    folded: bool = False
 
 
 class LedgerReader:
@@ -119,18 +127,24 @@ class LedgerReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def rows(self, after: int = 0) -> Iterator[Row]:
-        """Every recorded change after number `after`, in order.
+    def rows(self, after: int = 0, until: int = 2**62) -> Iterator[Row]:
+        """Every change with a number above `after`, up to `until`, whose row is there, in order.
 
         Raises:
             LedgerError: a row is damaged.
         """
-        query = "SELECT seq, id, stamp_s, utc_s, kind, content, digest FROM change WHERE seq > ? ORDER BY seq"
+        columns = "seq, id, stamp_s, utc_s, kind, content, digest"
+        query = f"SELECT {columns} FROM change WHERE seq > ? AND seq <= ? ORDER BY seq"
         with self._named():
-            for seq, change_id, stamp_s, utc_s, kind, content, digest in self._db.execute(query, (after,)):
+            for seq, change_id, stamp_s, utc_s, kind, content, digest in self._db.execute(query, (after, until)):
                 if digest != _digest(change_id, stamp_s, utc_s, kind, content):
                     raise self._damaged(f"row {seq} is not what was written")
                 yield Row(seq, stamp_s, utc_s, self._change(seq, change_id, kind, content))
+
+    @property
+    def folded(self) -> int:
+        """Number of the last change whose row was folded; 0: none was."""
+        return int(self._meta("folded"))
 
     def audit(self, at_s: float | None = None, utc_s: float | None = None) -> Audit:
         """The state at a time: `at_s` of ROS time, or `utc_s` of the wall clock; now if both are None.
@@ -140,60 +154,76 @@ class LedgerReader:
         Raises:
             LedgerError: a row is damaged, or cannot follow on those before it.
         """
-        begun = 0
-        if at_s is not None:
-            query = (
-                "SELECT max(seq) FROM (SELECT seq, stamp_s < lag(stamp_s) OVER (ORDER BY seq) AS anew FROM change)"
-                " WHERE anew"
-            )
-            with self._named():
-                begun = self._db.execute(query).fetchone()[0] or 0
-        accounts, last = Accounts(self.kinds), None
-        for row in self.rows():
-            if at_s is not None and row.seq >= begun and row.stamp_s > at_s:
-                break
-            if utc_s is not None and row.utc_s > utc_s:
-                break
-            self._apply(accounts, row)
-            last = row
-        return Audit(accounts, last, self.served())
-
-    def served(self) -> tuple[Served, ...]:
-        """Sums of the visits that were folded."""
-        with self._named():
-            return tuple(
-                Served(*row) for row in self._db.execute("SELECT drone, consumer, visits, seconds, until_s FROM served")
-            )
+        with self._snapshot():
+            return self._audit(at_s, utc_s)
 
     def check(self) -> list[str]:
         """Everything that is wrong with the ledger, as sentences; empty: nothing.
 
-        Pages, digests of all rows, that every delivery was possible when it was answered, that supplies,
-        deliveries and demands add up, and that the checkpoint equals the fold of the rows before it.
+        Pages, digests of all rows and checkpoints, that no row is missing, that every delivery was possible when it
+        was answered, that supplies, deliveries and demands add up, and that each checkpoint since the last folded row
+        equals the fold of the rows before it.
         """
+        with self._snapshot():
+            return self._check()
+
+    # ---- inside ----------------------------------------
+
+    def _audit(self, at_s: float | None, utc_s: float | None) -> Audit:
+        values: dict[str, float] = {"folded": self.folded, "at_s": at_s or 0.0, "utc_s": utc_s or 0.0, "begun": 0}
+        late = "0"
+        if at_s is not None:
+            anew = f"SELECT seq, stamp_s < lag(stamp_s) OVER (ORDER BY seq) AS anew FROM {_MOMENTS}"
+            values["begun"] = self._one(f"SELECT coalesce(max(seq), 0) FROM ({anew}) WHERE anew", values)[0]
+            late = "seq >= :begun AND stamp_s > :at_s"
+        elif utc_s is not None:
+            late = "utc_s > :utc_s"
+        before = f"coalesce((SELECT min(seq) FROM {_MOMENTS} WHERE {late}), 1e18)"
+        last = self._one(f"SELECT max(seq), stamp_s, utc_s FROM {_MOMENTS} WHERE seq < {before}", values)
+        if last is None or last[0] is None:
+            return Audit(Accounts(self.kinds), None, self.folded > 0)
+        moment = Moment(*last)
+        accounts, after = self._checkpoint(moment.seq)
+        for row in self.rows(after):
+            if row.seq > moment.seq:
+                break
+            self._apply(accounts, row)
+        return Audit(accounts, moment, moment.seq < self.folded)
+
+    def _check(self) -> list[str]:
         with self._named():
             found = [
                 f"the file is damaged: {line}"
                 for (line,) in self._db.execute("PRAGMA integrity_check(10)")
                 if line != "ok"
             ]
-            stored = self._db.execute("SELECT max(seq), content FROM checkpoint").fetchone()
-        accounts, checkpoint_seq = Accounts(self.kinds), stored[0]
-        compared = checkpoint_seq is None
+            stored = [seq for (seq,) in self._db.execute("SELECT seq FROM checkpoint ORDER BY seq")]
         try:
-            for row in self.rows():
-                if not compared and row.seq > checkpoint_seq:
-                    found += self._against_checkpoint(accounts, stored[1])
-                    compared = True
+            folded = self.folded
+            states = {seq: self._checkpoint(seq)[0] for seq in stored}
+            for seq, state in states.items():
+                found += [f"the sums after row {seq} do not add up: {one}" for one in state.imbalances()]
+            for _ in self.rows(0, folded):
+                pass  # reads each against its digest
+            if folded and folded not in states:
+                return [*found, f"the checkpoint after row {folded} is missing"]
+            accounts, seq = states.get(folded) or Accounts(self.kinds), folded
+            for row in self.rows(folded):
+                found += self._not_the_next(seq, row)
                 found += [f"row {row.seq}: {words}" for words in _impossible(accounts, row.change)]
                 self._apply(accounts, row)
+                seq = row.seq
+                if seq in states and states[seq].dump() != accounts.dump():
+                    found.append(f"the checkpoint after row {seq} differs from what the rows before it say")
         except LedgerError as error:
             return [*found, error.problem]
-        if not compared:
-            found += self._against_checkpoint(accounts, stored[1])
+        if stored and stored[-1] > seq:
+            found.append(f"rows {seq + 1} to {stored[-1]} are missing")
         return found + [f"the sums do not add up: {imbalance}" for imbalance in accounts.imbalances()]
 
-    # ---- inside ----------------------------------------
+    def _snapshot(self) -> _Transaction:
+        """What is read within is of one moment, even while a server writes."""
+        return _Transaction(self._db, self._error, "DEFERRED")
 
     def _connect(self, uri: str) -> sqlite3.Connection:
         try:
@@ -218,8 +248,7 @@ class LedgerReader:
             )
 
     def _meta(self, key: str) -> str:
-        with self._named():
-            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
         if row is None:
             raise self._damaged(f"the entry {key!r} is missing")
         return str(row[0])
@@ -239,13 +268,32 @@ class LedgerReader:
         except (ValueError, IndexError) as error:
             raise self._damaged(f"row {row.seq} cannot follow on those before it ({error})") from error
 
-    def _against_checkpoint(self, accounts: Accounts, content: str) -> list[str]:
-        """Compare the fold of the rows with a checkpoint; the count of visits is not in rows that were folded."""
-        stored = Accounts.load(json.loads(content), str(self.path))
-        stored.visits = accounts.visits
-        if stored.dump() == accounts.dump():
-            return []
-        return ["the checkpoint differs from what the rows before it say"]
+    def _checkpoint(self, seq: int) -> tuple[Accounts, int]:
+        """State of the newest checkpoint that is not after change `seq`, and its number; nothing, 0 if there is none.
+
+        Raises:
+            LedgerError: it is damaged.
+        """
+        query = "SELECT seq, stamp_s, utc_s, content, digest FROM checkpoint WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+        stored = self._one(query, (seq,))
+        if stored is None:
+            return Accounts(self.kinds), 0
+        if stored[4] != _digest(*stored[:4]):
+            raise self._damaged(f"the checkpoint after row {stored[0]} is not what was written")
+        try:
+            return Accounts.load(json.loads(stored[3]), str(self.path)), stored[0]
+        except (LgtcError, ValueError) as error:
+            raise self._damaged(f"the checkpoint after row {stored[0]} cannot be read ({error})") from error
+
+    def _one(self, query: str, values: Any = ()) -> Any:
+        """First row of a query."""
+        with self._named():
+            return self._db.execute(query, values).fetchone()
+
+    @staticmethod
+    def _not_the_next(seq: int, row: Row) -> list[str]:
+        """What is wrong where `row` comes after number `seq`: numbers are given without a gap."""
+        return [] if row.seq == seq + 1 else [f"rows {seq + 1} to {row.seq - 1} are missing"]
 
     def _damaged(self, what: str) -> LedgerError:
         return _Damaged(str(self.path), what, "restore a copy, or start a new ledger under another name")
@@ -276,7 +324,7 @@ class Ledger(LedgerReader):
         kinds: names of the resource kinds; a ledger of others is refused.
         clock: gives ROS time [s], for the stamps of the changes.
         utc: gives the wall clock [s since 1970].
-        keep_visits_s: visits that ended longer ago than this are folded into sums [s].
+        keep_rows_s: rows are kept one by one for so long, by the wall clock [s].
 
     Attributes:
         accounts: the state restored from the file.
@@ -294,10 +342,10 @@ class Ledger(LedgerReader):
         kinds: Iterable[str],
         clock: Callable[[], float],
         utc: Callable[[], float],
-        keep_visits_s: float = 3600.0,
+        keep_rows_s: float = KEEP_ROWS_S,
     ) -> None:
         self.path = Path(path)
-        self._clock, self._utc, self.keep_visits_s = clock, utc, keep_visits_s
+        self._clock, self._utc, self.keep_rows_s = clock, utc, keep_rows_s
         self.kinds = tuple(kinds)
         self._since_checkpoint = 0
         try:
@@ -338,18 +386,17 @@ class Ledger(LedgerReader):
         self._since_checkpoint += len(rows)
 
     def find(self, change_id: str) -> Change | None:
-        """The change of that id, if there was one.
+        """The change of that id, if there was one in the last `keep_rows_s`, or, of a start, ever.
 
         Raises:
             LedgerError: it could not be looked up.
         """
         query = "SELECT seq, kind, content FROM change WHERE id = ?"
-        with self._named():
-            row = self._db.execute(query, (change_id,)).fetchone()
+        row = self._one(query, (change_id,))
         return None if row is None else self._change(row[0], change_id, row[1], row[2])
 
     def applied(self, accounts: Accounts) -> None:
-        """Everything written has taken effect: write a checkpoint now and then, and fold old visits."""
+        """Everything written has taken effect: write a checkpoint now and then, and fold old rows."""
         if self._since_checkpoint >= CHECKPOINT_ROWS:
             self._since_checkpoint = 0
             # Nothing depends on it: where the disk is full, the next one will do.
@@ -359,44 +406,44 @@ class Ledger(LedgerReader):
                 return
 
     def compact(self, accounts: Accounts) -> None:
-        """Checkpoint `accounts`, which must be the state of all that was written, fold visits that ended more
-        than `keep_visits_s` ago, and give free pages back.
+        """Checkpoint `accounts`, which must be the state of all that was written, fold rows older than
+        `keep_rows_s`, and give free pages back.
 
         Raises:
             LedgerError: it could not be written; nothing changed.
         """
-        content = _json(accounts.dump())
-        now_s = self._clock()
+        content, now_s = _json(accounts.dump()), self._utc()
         with self._transaction():
-            seq = self._db.execute("SELECT coalesce(max(seq), 0) FROM change").fetchone()[0]
-            self._db.execute("DELETE FROM checkpoint")
-            self._db.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", (seq, content, _digest(seq, content)))
-            self._fold_visits(now_s)
+            newest = "coalesce((SELECT max(seq) FROM checkpoint), 0)"
+            last = self._one(f"SELECT max(seq), stamp_s, utc_s FROM change WHERE seq > {newest}")
+            if last[0] is not None:
+                row = (*last, content, _digest(*last, content))
+                self._db.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)", row)
+            self._fold(now_s - self.keep_rows_s)
+            self._thin(now_s)
         with self._named():
             # As many as there are, but in steps of one page each: the statement has to be run to its end.
             self._db.execute("PRAGMA incremental_vacuum").fetchall()
 
     # ---- inside ----------------------------------------
 
-    def _fold_visits(self, now_s: float) -> None:
-        """Replace arrivals and departures of visits that ended long ago (or before ROS time started anew)."""
-        query = "SELECT seq, id, stamp_s, content FROM change WHERE kind = 'departed' AND NOT stamp_s BETWEEN ? AND ?"
-        for seq, change_id, _, content in self._db.execute(query, (now_s - self.keep_visits_s, now_s)).fetchall():
-            departed = self._change(seq, change_id, "departed", content)
-            assert isinstance(departed, Departed)
-            begin = self._db.execute(
-                "SELECT seq, content FROM change WHERE id = ? AND kind = 'arrived'", (departed.visit,)
-            ).fetchone()
-            if begin is None:
-                raise self._damaged(f"row {seq} ends a visit that never began")
-            arrived = self._change(begin[0], departed.visit, "arrived", begin[1])
-            assert isinstance(arrived, Arrived)
-            self._db.execute("DELETE FROM change WHERE seq IN (?, ?)", (seq, begin[0]))
-            self._db.execute(
-                "INSERT INTO served VALUES (?, ?, 1, ?, ?) ON CONFLICT (drone, consumer) DO UPDATE SET"
-                " visits = visits + 1, seconds = seconds + excluded.seconds, until_s = excluded.until_s",
-                (arrived.drone, arrived.consumer, max(0.0, departed.stamp_s - arrived.stamp_s), departed.stamp_s),
-            )
+    def _fold(self, until_s: float) -> None:
+        """Delete the rows up to the newest checkpoint before `until_s` of the wall clock."""
+        folded = self._one("SELECT max(seq) FROM checkpoint WHERE utc_s < ?", (until_s,))[0]
+        if folded is not None and folded > self.folded:
+            self._db.execute("DELETE FROM change WHERE seq <= ? AND NOT instr(id, ?)", (folded, START))
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'folded'", (str(folded),))
+
+    def _thin(self, now_s: float) -> None:
+        """Delete checkpoints that are close together for their age."""
+        query = "SELECT seq, utc_s FROM checkpoint ORDER BY seq DESC"
+        moments, folded = self._db.execute(query).fetchall(), self.folded
+        newer_s = moments[0][1] if moments else math.nan
+        for (seq, utc_s), (_, older_s) in pairwise(moments[1:]):
+            if seq != folded and newer_s - older_s <= max(self.keep_rows_s, now_s - utc_s) / SHARE:
+                self._db.execute("DELETE FROM checkpoint WHERE seq = ?", (seq,))
+            else:
+                newer_s = utc_s
 
     def _take_lock(self) -> None:
         """One writer: the lock belongs to the open file, so it ends with the process even after SIGKILL."""
@@ -470,26 +517,21 @@ class Ledger(LedgerReader):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            meta = {"kinds": json.dumps(self.kinds), "opened": "0", "created_utc_s": repr(self._utc())}
+            meta = {"kinds": json.dumps(self.kinds), "opened": "0", "folded": "0", "created_utc_s": repr(self._utc())}
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
 
     def _restored(self) -> Accounts:
         """State of the newest checkpoint and the rows after it, checked."""
-        with self._named():
-            stored = self._db.execute("SELECT seq, content, digest FROM checkpoint ORDER BY seq DESC").fetchone()
-        accounts, after = Accounts(self.kinds), 0
-        if stored is not None:
-            after, content, digest = stored
-            if digest != _digest(after, content):
-                raise self._damaged("the checkpoint is not what was written")
-            try:
-                accounts = Accounts.load(json.loads(content), str(self.path))
-            except (LgtcError, ValueError) as error:
-                raise self._damaged(f"the checkpoint cannot be read ({error})") from error
-        for row in self.rows(after):
+        accounts, seq = self._checkpoint(2**62)
+        if seq < self.folded:
+            raise self._damaged(f"the checkpoint after row {self.folded} is missing")
+        for row in self.rows(seq):
+            for words in self._not_the_next(seq, row):
+                raise self._damaged(words)
             for words in _impossible(accounts, row.change):
                 raise self._damaged(f"row {row.seq} {words}")
             self._apply(accounts, row)
+            seq = row.seq
             self._since_checkpoint += 1
         imbalances = accounts.imbalances()
         if imbalances:
@@ -537,13 +579,15 @@ class _Named:
 class _Transaction(_Named):
     """All or nothing."""
 
-    def __init__(self, db: sqlite3.Connection, error: Callable[[sqlite3.Error], LedgerError]) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, error: Callable[[sqlite3.Error], LedgerError], how: str = "IMMEDIATE"
+    ) -> None:
         super().__init__(error)
-        self._db = db
+        self._db, self._begin = db, f"BEGIN {how}"
 
     def __enter__(self) -> None:
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(self._begin)
         except sqlite3.Error as error:
             raise self._error(error) from error
 

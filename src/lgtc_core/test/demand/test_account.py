@@ -213,7 +213,7 @@ def test_over_a_lossy_line_nothing_is_lost_and_nothing_is_delivered_twice(
 def test_a_supply_set_by_hand_is_what_is_carried_and_offered() -> None:
     _, view = _view(parcel=2.0)
     account = _account(parcel=0.3)
-    assert account.set_supply("parcel", 0.8) == (True, 0.8, "")
+    assert account.set_supply("parcel", 0.8)[:3] == (True, 0.8, "")
     assert account.offers(0.0, HERE_M, view)[0].amount == 0.8
 
 
@@ -386,3 +386,24 @@ def test_account_and_ledger_agree_whatever_happens(steps: list[tuple[str, float]
         assert account.supply[1] == pytest.approx(book.accounts.carried("cf1", 1), abs=1e-9)
         assert account.supply[1] + book.delivered_by("cf1")[1] == pytest.approx(put_in, abs=1e-9)
         assert not book.accounts.imbalances()
+
+
+def test_what_is_set_by_hand_is_known_to_the_ledger_by_its_id_and_a_batterys_level_too() -> None:
+    book = DemandBook(KINDS, ("cf1",), presence_only=("battery",))
+    account = _reported(book, parcel=0.5)
+    _enter(account, book, 0.0)
+    for kind, amount in (("parcel", 0.75), ("battery", 0.25)):
+        answer = account.set_supply(kind, amount)
+        assert answer.accepted
+        assert account.unbooked(answer.load)
+        assert account.set_supply(kind, amount).load == answer.load, "the same again waits for the same answer"
+        assert _enter(account, book, 1.0) == 1
+        assert not account.unbooked(answer.load)
+        assert account.set_supply(kind, amount).load == "", "nothing is left to tell"
+        assert float(account.supply[KINDS.index(kind)]) == amount
+    assert book.accounts.carried("cf1", KINDS.index("parcel")) == 0.75
+    refused = account.set_supply("battery", 0.125)
+    (load,) = account.loads(2.0)
+    account.loaded(load.request_id, False, math.nan)
+    assert not account.unbooked(refused.load)
+    assert float(account.supply[KINDS.index("battery")]) == 0.125, "a level is measured, not booked"

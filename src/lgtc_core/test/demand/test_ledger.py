@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import random
@@ -13,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from lgtc_core.demand.book import BookParams, Delivery, DemandBook, Request
+from lgtc_core.demand.book import BookParams, ConsumerEdit, Delivery, DemandBook, Request
 from lgtc_core.demand.consumer import ConsumerSpec
-from lgtc_core.demand.ledger import CHECKPOINT_ROWS, Ledger, LedgerReader
+from lgtc_core.demand.ledger import CHECKPOINT_ROWS, SHARE, Ledger, LedgerReader
 from lgtc_core.errors import LedgerError
+from lgtc_core.fleet.team import Edit
 from lgtc_core.world import rules
 
 KINDS = ("battery", "parcel")
@@ -45,8 +46,9 @@ def _spec(name: str = "depot", x_m: float = 0.0, parcel: float = 1.0, battery: f
     )
 
 
-def _open(path: Path, clock: Clock | None = None, keep_visits_s: float = 3600.0) -> Ledger:
-    return Ledger(path, KINDS, clock or Clock(), lambda: 1e9, keep_visits_s)
+def _open(path: Path, clock: Clock | None = None, keep_rows_s: float = 3600.0) -> Ledger:
+    clock = clock or Clock()
+    return Ledger(path, KINDS, clock, lambda: 1e9 + clock(), keep_rows_s)
 
 
 def _book(ledger: Ledger) -> DemandBook:
@@ -70,7 +72,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.clock = Clock()
-        self.ledger = _open(self.folder / "ledger.sqlite", self.clock, keep_visits_s=5.0)
+        self.ledger = _open(self.folder / "ledger.sqlite", self.clock, keep_rows_s=1e3)
         self.book = _book(self.ledger)
         self.model = DemandBook(KINDS, DRONES, None, ("battery",))
 
@@ -119,7 +121,7 @@ class LedgerMachine(RuleBasedStateMachine):
         before = self.book.accounts.dump()
         revision = self.book.view(self.clock.now_s).revision
         self.ledger.close()
-        self.ledger = _open(self.folder / "ledger.sqlite", self.clock, keep_visits_s=5.0)
+        self.ledger = _open(self.folder / "ledger.sqlite", self.clock, keep_rows_s=1e3)
         self.book = _book(self.ledger)
         assert self.book.accounts.dump()["entries"] == before["entries"]
         assert self.book.view(self.clock.now_s).revision > revision
@@ -308,46 +310,157 @@ def test_the_state_of_every_past_time_is_the_state_that_was_then(tmp_path: Path)
         for at_s, state in past.items():
             assert reader.audit(at_s=at_s).accounts.dump() == state
             assert reader.audit(at_s=at_s + 0.5).accounts.dump() == state
-        assert reader.audit(at_s=0.5).row is None
+        assert reader.audit(at_s=0.5).moment is None
         assert reader.audit().accounts.dump() == book.accounts.dump()
         clock.now_s = 3.0  # another simulation begins
         book.deliver("again", "cf1", "c10", "parcel", 0.1)
-        last = reader.audit(at_s=3.0).row
+        last = reader.audit(at_s=3.0).moment
         assert last is not None
-        assert last.change.id == "again"
+        assert [row.change.id for row in reader.rows(last.seq - 1)] == ["again"]
     ledger.close()
 
 
-def test_compaction_bounds_visits_and_keeps_every_delivery_and_every_second_served(tmp_path: Path) -> None:
-    clock = Clock()
-    ledger = _open(tmp_path / "ledger.sqlite", clock, keep_visits_s=50.0)
-    book = _book(ledger)
-    book.add(_spec(parcel=1e5))
-    inside_s, sizes = 0.0, []
-    for hour, tick in itertools.product(range(3), range(500)):
-        clock.now_s += 1.0
-        here = tick % 2 == 0
-        book.presence("cf1", clock.now_s, (0.0 if here else 3.0, 0.0), (0.9, 0.0), True)
+def _hours(book: DemandBook, ledger: Ledger, clock: Clock, ticks: int) -> Iterator[float]:
+    """A delivery, an arrival and a departure a minute; the times after each, after a checkpoint every tenth."""
+    for tick in range(ticks):
+        clock.now_s += 29.0
+        book.presence("cf1", clock.now_s, (0.0 if tick % 2 else 3.0, 0.0), (0.9, 0.0), True)
         book.view(clock.now_s)
-        inside_s += here
-        if tick % 20 == 0:
-            book.deliver(f"{hour}-{tick}", "cf2", "depot", "parcel", 0.5)
-        if tick == 499:
+        yield clock.now_s
+        clock.now_s += 1.0
+        book.deliver(f"{clock.now_s:g}", "cf2", "depot", "parcel", 0.5)
+        if tick % 10 == 9:
             ledger.compact(book.accounts)
+        yield clock.now_s
+
+
+def test_folding_bounds_the_file_and_keeps_every_state_of_the_window_and_some_of_those_before_it(
+    tmp_path: Path,
+) -> None:
+    clock, keep_s, states = Clock(), 1500.0, {}
+    ledger = _open(tmp_path / "ledger.sqlite", clock, keep_s)
+    book = _book(ledger)
+    book.add(_spec(parcel=1e5), "fleet:start:depot")
+    book.put_in("cf2:start:parcel", "cf2", "parcel", 1e4)
+    sizes = []
+    for now_s in _hours(book, ledger, clock, 800):
+        states[now_s] = book.accounts.dump()
+        if len(states) % 400 == 0:
             sizes.append(os.path.getsize(ledger.path))
-    with LedgerReader(ledger.path) as reader:
-        assert reader.check() == []
-        kinds = [type(row.change).__name__ for row in reader.rows()]
-        assert kinds.count("Delivered") == 75
-        kept_s = sum(
-            row.change.stamp_s * (1 if type(row.change).__name__ == "Departed" else -1)
-            for row in reader.rows()
-            if type(row.change).__name__ in ("Arrived", "Departed")
+    assert ledger.check() == []
+    assert ledger.folded > 0
+    rows = list(ledger.rows())
+    assert {row.change.id for row in rows if row.seq <= ledger.folded} == {"fleet:start:depot", "cf2:start:parcel"}
+    assert len(rows) < 3.0 * (keep_s + keep_s / SHARE) / 30.0
+    assert sizes[3] - sizes[2] <= 16 * 1024, "some checkpoints, where four hundred rows are 120 kB"
+    checkpoints = [row[0] for row in ledger._db.execute("SELECT stamp_s FROM checkpoint ORDER BY seq")]
+    assert len(checkpoints) <= 2 * SHARE * (1.0 + math.log(clock.now_s / keep_s)) + 3
+    for at_s, state in [*states.items()][::7]:
+        audit, age_s = ledger.audit(at_s=at_s), clock.now_s - at_s
+        assert audit.moment is not None or at_s < checkpoints[0]
+        if audit.moment is not None:
+            assert audit.accounts.dump() == states[audit.moment.stamp_s]
+            assert audit.folded == (audit.moment.seq < ledger.folded)
+            assert at_s - audit.moment.stamp_s <= 2.0 * age_s / SHARE + 300.0
+        if age_s <= keep_s:
+            assert audit.accounts.dump() == state
+            assert audit.moment is not None
+            assert (audit.moment.stamp_s, audit.folded) == (at_s, False)
+        assert ledger.audit(utc_s=1e9 + at_s).moment == audit.moment
+    (served,) = book.accounts.served.values()
+    assert (served.visits, served.seconds) == (399, pytest.approx(399 * 30.0))
+    ledger.close()
+
+
+def test_within_the_window_a_repeated_request_is_known_and_one_of_the_start_is_for_ever(tmp_path: Path) -> None:
+    clock, keep_s = Clock(), 900.0
+    ledger = _open(tmp_path / "ledger.sqlite", clock, keep_s)
+    book = _book(ledger)
+    start = _spec(parcel=1e5)
+    book.add(start, "fleet:start:depot")
+    book.put_in("cf2:start:parcel", "cf2", "parcel", 1e4)
+    times = list(_hours(book, ledger, clock, 80))
+    ledger.close()
+    ledger = _open(tmp_path / "ledger.sqlite", clock, keep_s)
+    book = _book(ledger)
+    before = book.accounts.dump()
+    for at_s in times:
+        if clock.now_s - at_s <= keep_s and at_s % 30.0 == 0.0:
+            answer = book.deliver(f"{at_s:g}", "cf2", "depot", "parcel", 0.5)
+            assert (answer.accepted, answer.amount) == (True, 0.5)
+    assert book.add(start, "fleet:start:depot").accepted
+    assert book.put_in("cf2:start:parcel", "cf2", "parcel", 1e4).carried == pytest.approx(1e4 - 40.0)
+    assert book.accounts.dump() == before
+    ledger.close()
+
+
+def test_a_row_or_a_checkpoint_that_is_missing_is_found(tmp_path: Path) -> None:
+    clock = Clock()
+    for n, statement in enumerate(
+        (
+            "DELETE FROM change WHERE seq = (SELECT max(seq) - 3 FROM change)",
+            "DELETE FROM change WHERE seq > (SELECT max(seq) - 20 FROM change)",
+            "DELETE FROM checkpoint",
         )
-        (served,) = reader.served()
-        assert kept_s + served.seconds == pytest.approx(inside_s)
-        assert kinds.count("Arrived") <= 27
-    assert sizes[2] - sizes[1] <= 25 * 1024, "a thousand bytes for each delivery, none for the visits"
+    ):
+        ledger = _open(tmp_path / f"{n}.sqlite", clock, 300.0)
+        book = _book(ledger)
+        book.add(_spec(parcel=1e5))
+        list(_hours(book, ledger, clock, 40))
+        assert ledger.check() == []
+        ledger._db.execute(statement)
+        assert "missing" in " ".join(ledger.check())
+        ledger.close()
+
+
+def test_a_batterys_level_set_by_hand_is_recorded_once_and_is_in_no_sum(tmp_path: Path) -> None:
+    ledger = _open(tmp_path / "ledger.sqlite")
+    book = _book(ledger)
+    before = book.accounts.dump()
+    for _ in range(2):
+        entry = book.put_in("hand", "cf1", "battery", -0.6)
+        assert entry.accepted
+        assert math.isnan(entry.carried)
+    assert "was used for a supply" in book.put_in("hand", "cf1", "battery", -0.5).message
+    for wrong in (math.nan, math.inf, -1.5):
+        assert not book.put_in(f"{wrong}", "cf1", "battery", wrong).accepted
+    (row,) = ledger.rows()
+    assert vars(row.change) == {"id": "hand", "drone": "cf1", "kind": "battery", "difference": -0.6}
+    assert book.accounts.dump() == before
+    assert ledger.check() == []
+    ledger.close()
+
+
+# ---- all or none
+
+
+def test_edits_of_one_moment_are_all_made_or_none(tmp_path: Path) -> None:
+    ledger = _open(tmp_path / "ledger.sqlite")
+    book = _book(ledger)
+    book.add(_spec("a", -2.0))
+    book.add(_spec("b", 2.0))
+    swapped = [ConsumerEdit(Edit.CHANGE, _spec("a", 2.0), "1"), ConsumerEdit(Edit.CHANGE, _spec("b", -2.0), "2")]
+    before = book.accounts.dump()
+    for wrong in (
+        ConsumerEdit(Edit.ADD, _spec("c", 2.3), "3"),
+        ConsumerEdit(Edit.ADD, _spec("a", 5.0), "3"),
+        ConsumerEdit(Edit.CHANGE, _spec("c", 5.0), "3"),
+        ConsumerEdit(Edit.REMOVE, _spec("c"), "3"),
+        ConsumerEdit(Edit.ADD, _spec("c", 5.0, parcel=math.nan), "3"),
+        ConsumerEdit(Edit.ADD, _spec("c", 5.0), "2"),
+        ConsumerEdit(Edit.ADD, _spec("c", 5.0), "x" * 300),
+    ):
+        assert not book.edit_together([*swapped, wrong]).accepted
+        assert book.accounts.dump() == before
+    ledger._db.execute("PRAGMA query_only = 1").fetchall()
+    assert "cannot be written" in book.edit_together(swapped).message
+    ledger._db.execute("PRAGMA query_only = 0").fetchall()
+    assert book.accounts.dump() == before
+    assert book.edit_together(swapped).accepted, "discs may overlap in between, not in the end"
+    assert book.edit_together(swapped).accepted, "and the same again is answered as the first time"
+    assert [book.accounts.entries[name].spec.position_m[0] for name in "ab"] == [2.0, -2.0]
+    assert book.accounts.edits == 4
+    assert "choose a new id" in book.edit_together([*swapped, ConsumerEdit(Edit.REMOVE, _spec("a"), "3")]).message
     ledger.close()
 
 
@@ -473,13 +586,13 @@ def test_what_is_no_ledger_or_another_kind_of_one_is_refused_and_left_alone(tmp_
     _filled(path)
     with pytest.raises(LedgerError, match="about the resource kinds battery, parcel; the fleet has water"):
         Ledger(path, ("water",), Clock(), time.time)
-    for version in (0, 2):  # an older schema and a newer one
+    for version in (1, 3):  # an older schema and a newer one
         db = sqlite3.connect(path)
         db.execute(f"PRAGMA user_version = {version}")
         db.close()
         before = path.read_bytes()
         for opened in (_open, LedgerReader):
-            with pytest.raises(LedgerError, match=f"schema version {version}; this program reads and writes 1"):
+            with pytest.raises(LedgerError, match=f"schema version {version}; this program reads and writes 2"):
                 opened(path)
         assert path.read_bytes() == before
     other = tmp_path / "other.sqlite"

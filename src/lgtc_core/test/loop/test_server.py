@@ -60,3 +60,26 @@ def test_a_consumer_that_cannot_be_is_refused_in_words(team: Team) -> None:
         answer = server.edit(book, Edit.ADD, ConsumerSpec(**{**vars(THERE), **wrong}))
         assert not answer.accepted
         assert "expected" in answer.message
+
+
+def test_parts_of_a_whole_wait_for_each_other_and_are_made_all_or_none(team: Team) -> None:
+    book = DemandBook.for_team(team)
+    here = ConsumerSpec(**{**vars(THERE), "name": "elsewhere", "position_m": (-1.5, -1.5)})
+    overlapping = ConsumerSpec(**{**vars(THERE), "name": "here", "position_m": (1.4, 1.5)})
+
+    def asked(name: str, other: ConsumerSpec) -> list[server.EditRequest]:
+        ids = server.parts(name, 2)
+        return [server.EditRequest(Edit.ADD, it, id_) for it, id_ in zip((THERE, other), ids, strict=True)]
+
+    before = book.accounts.dump()
+    alone = server.EditRequest(Edit.REMOVE, THERE, "alone")
+    first, second = asked("whole", overlapping)
+    assert server.edits(book, [first]) == [None]
+    answers = server.edits(book, [second, alone, first, first])
+    assert [answer is not None and answer.accepted for answer in answers] == [False] * 4
+    assert book.accounts.dump() == before
+    first, second = asked("again", here)
+    answers = server.edits(book, [second, first, second])
+    assert answers == [server.Answer(True)] * 3
+    assert {"elsewhere", "there"} <= set(book.accounts.entries)
+    assert all(answer is not None and answer.accepted for answer in server.edits(book, [first, second]))
