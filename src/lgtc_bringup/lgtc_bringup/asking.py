@@ -18,10 +18,10 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import BatteryState
 
 from lgtc_bringup.plan import ROS_ARGUMENTS
-from lgtc_bringup.preflight import Seen
 from lgtc_core import topics, wire
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import InputError
+from lgtc_core.flight.gate import Seen
 from lgtc_interfaces.msg import Demand
 
 _SENSORS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)

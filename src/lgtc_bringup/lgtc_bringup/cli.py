@@ -40,6 +40,7 @@ from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ConfigError, LgtcError
 from lgtc_core.fleet.fleet import load_fleet
 from lgtc_core.fleet.team import Team
+from lgtc_core.flight import gate
 from lgtc_core.flight.phases import MissionPhase
 from lgtc_core.mind.card import load_card
 
@@ -116,13 +117,13 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--count", type=int, metavar="N", help="the first N drones; default: those in the file")
     files.set_defaults(run=_crazyswarm)
 
-    gate = commands.add_parser("preflight", help="check all that must hold before drones leave the ground")
-    _flight_arguments(gate)
-    gate.add_argument("--dry-run", action="store_true", help="files only, no drones")
-    gate.add_argument(
+    before = commands.add_parser("preflight", help="check all that must hold before drones leave the ground")
+    _flight_arguments(before)
+    before.add_argument("--dry-run", action="store_true", help="files only, no drones")
+    before.add_argument(
         "--listen", type=float, default=3.0, metavar="S", help="listen so long to the drones (%(default)s)"
     )
-    gate.set_defaults(run=_preflight)
+    before.set_defaults(run=_preflight)
 
     for module in (demand_command, hand_commands, ledger_command, chaos_command):
         module.register(commands)
@@ -307,7 +308,7 @@ def _preflight(arguments: argparse.Namespace, console: Console) -> int:
 
         with Asking() as asking:
             seen = asking.seen(team.names, arguments.listen, real_time=plan.backend == "crazyflie")
-        checks += preflight.observed(team, seen, arguments.listen)
+        checks += gate.observed(team, seen, arguments.listen)
     console.print(show.checks_table(checks))
     refused = [check for check in checks if not check.passed]
     console.print(

@@ -313,5 +313,5 @@ def _parameters(
     if kind is SIMULATOR:
         values["speed"] = speed
     if kind is SUPERVISOR:
-        values["stand_in"] = True
+        values |= {"stand_in": True, "preflight": backend != "embedded"}
     return values

@@ -50,7 +50,8 @@ def test_backends_differ_in_who_carries_the_drones_and_in_whose_clock_counts_and
     ours, theirs = plan_of(team_of(3)), plan_of(team_of(3), backend)
     for node in set(ours.nodes) & set(theirs.nodes) - {"/simulator"}:
         same = {**ours.parameters[node], "use_sim_time": backend != "crazyflie"}
-        assert theirs.parameters[node] == (same | {"backend": backend} if node == "/recorder" else same)
+        own = {"/recorder": {"backend": backend}, "/supervisor": {"preflight": backend != "embedded"}}
+        assert theirs.parameters[node] == same | own.get(node, {})
     (carrier,) = set(theirs.nodes) - set(ours.nodes) or {"/simulator"}
     assert carrier == f"/{CARRIERS[backend]}"
     if carrier == "/crazyswarm":

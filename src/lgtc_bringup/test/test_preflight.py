@@ -11,10 +11,11 @@ import pytest
 
 from lgtc_bringup import crazyswarm, preflight
 from lgtc_bringup.cli import FAILED, OK, USAGE, main
-from lgtc_bringup.preflight import Check, Seen
 from lgtc_core.fleet.fleet import build_fleet
 from lgtc_core.fleet.scenario import build_scenario
 from lgtc_core.fleet.team import Team, resolve
+from lgtc_core.flight import gate
+from lgtc_core.flight.gate import Check, Seen
 
 FLEET: dict[str, Any] = {
     "kinds": ["battery"],
@@ -76,7 +77,7 @@ def well(name: str, n: int = 150, **changes: Any) -> Seen:
 
 def observed(**cf2: Any) -> list[str]:
     seen = {"cf1": well("cf1"), "cf2": well("cf2", **cf2), "cf3": well("cf3")}
-    return refused(preflight.observed(team(), seen, 3.0))
+    return refused(gate.observed(team(), seen, 3.0))
 
 
 def test_drones_that_stand_ready_pass() -> None:
@@ -106,7 +107,7 @@ def test_a_reading_without_a_charge_is_judged_by_its_voltage() -> None:
 
 
 def test_a_drone_that_says_nothing_is_refused() -> None:
-    assert refused(preflight.observed(team(), {"cf1": well("cf1"), "cf3": well("cf3")}, 3.0)) == [
+    assert refused(gate.observed(team(), {"cf1": well("cf1"), "cf3": well("cf3")}, 3.0)) == [
         "cf2: pose rate",
         "cf2: battery",
     ]

@@ -9,7 +9,7 @@ translates. One client for three servers, which differ (crazyswarm2 1.0):
 | <drone>/takeoff, land | there | there | missing: refused by name |
 | <drone>/notify_setpoints_stop | without effect | there | asked before every landing by the pilot |
 | <drone>/cmd_full_state | there | there | the only setpoint used: Mellinger ignores velocities |
-| <drone>/status | absent | if logged | absent: a simulated cell, told once |
+| <drone>/status | absent | if logged | absent: a simulated cell, told once; else nobody takes off unarmed or locked |
 | <drone>/pose | absent | if logged | absent: /tf |
 | clock | there | absent | relayed as /clock, thinned (relay.py) |
 """
@@ -48,6 +48,13 @@ POSE_HZ = 50.0
 """Poses are passed on at most so often; the simulator tells one per step of its physics."""
 LANDED_HEIGHT_M = 0.04
 """Where a landing ends, as crazyswarm2's own examples have it."""
+IS_ARMED, CAN_FLY, IS_TUMBLED, IS_LOCKED = 2, 8, 32, 64
+"""Bits of Status.supervisor_info."""
+PM_SHUTDOWN = 4
+"""Value of Status.pm_state."""
+GROUP_MASK = 0
+"""Orders go to a drone's own services, and 0 is everybody there: that drone. No server of crazyswarm2 1.0 sets masks,
+so any other would be obeyed by nobody."""
 _LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _TO_SERVER = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """The servers subscribe reliably; depth 1, so that the newest setpoint never waits behind an old one."""
@@ -128,6 +135,7 @@ class _Drone:
         self._node, self._flight_height_m = node, node.team.arena.flight_height_m
         self._say_pose, self._say_battery = node.speak(topics.POSE, of=name), node.speak(topics.BATTERY, of=name)
         self._cell, self._metered = CellModel(self.spec.battery), False
+        self._supervisor_info: int | None = None
         self._velocity_mps: Array = np.zeros(3)
         self._streamed_s = self._seen_s = -math.inf
         node.hear(topics.SETPOINT, wire.setpoint_from_wire, self._setpoint, of=name)
@@ -167,10 +175,12 @@ class _Drone:
         self.saw(wire.pose_from_wire(message))
 
     def _status(self, message: Any) -> None:
-        self._metered = True
-        fault = "locked" if message.supervisor_info & 64 else "tumbled" if message.supervisor_info & 32 else ""
+        self._metered, self._supervisor_info = True, int(message.supervisor_info)
+        fault = unfit(self._supervisor_info)
         if fault:
             self._node.tell(f"{self.name}/status", f"{fault}: it needs a person")
+        if message.pm_state == PM_SHUTDOWN:
+            self._node.tell(f"{self.name}/status", "its power management shuts it down")
         reading = wire.BatteryReading(self._node.now_s(), float(message.battery_voltage), math.nan)
         self._say_battery(wire.battery_to_wire(reading))
 
@@ -190,6 +200,9 @@ class _Drone:
         return self._ask("arm", {"arm": on})
 
     def _take_off(self) -> wire.Wire:
+        fault = "" if self._supervisor_info is None else unfit(self._supervisor_info, to_fly=True)
+        if fault:
+            return {"success": False, "message": f"{self.name} is {fault}"}
         duration_s = self._flight_height_m / self.spec.climb_speed_mps
         return self._ask("takeoff", {"height": self._flight_height_m, "duration": duration(duration_s)})
 
@@ -205,8 +218,26 @@ class _Drone:
         client: Client = self._clients[service]
         if not client.service_is_ready():
             return {"success": False, "message": f"the server does not offer /{NAMESPACE}/{self.name}/{service}"}
+        if "group_mask" in client.srv_type.Request.get_fields_and_field_types():
+            request = {**request, "group_mask": GROUP_MASK}
         client.call_async(to_ros(client.srv_type.Request, request))
         return {"success": True, "message": "passed on"}
+
+
+def unfit(supervisor_info: int, to_fly: bool = False) -> str:
+    """What the firmware's supervisor has against a drone, one word or two; empty: nothing.
+
+    Args:
+        supervisor_info: bits of Status.
+        to_fly: it is to take off now, so it must be armed and able to.
+    """
+    if supervisor_info & IS_LOCKED:
+        return "locked"
+    if supervisor_info & IS_TUMBLED:
+        return "tumbled"
+    if to_fly and not supervisor_info & IS_ARMED:
+        return "not armed"
+    return "unable to fly" if to_fly and not supervisor_info & CAN_FLY else ""
 
 
 def full_state(setpoint: Setpoint, change_mps2: Array, now_s: float) -> wire.Wire:

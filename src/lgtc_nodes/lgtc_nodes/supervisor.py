@@ -14,6 +14,7 @@ from std_srvs.srv import Trigger as RosTrigger
 
 from lgtc_core import topics, wire
 from lgtc_core.demand.view import DemandView
+from lgtc_core.flight.gate import Gate
 from lgtc_core.flight.mission import DueEvent, Mission, MissionParams, Request
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_core.loop.neighbourhood import Sighting
@@ -21,6 +22,7 @@ from lgtc_core.schema import Bounds
 from lgtc_interfaces.srv import EditConsumer as RosEditConsumer
 from lgtc_interfaces.srv import SetSupply as RosSetSupply
 from lgtc_nodes.conversions import to_ros
+from lgtc_nodes.hearing import Hearing
 from lgtc_nodes.kinds import DRONE_KINDS
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
@@ -40,6 +42,9 @@ class SupervisorParams(NodeParams):
         float, Bounds(0.2, 60.0, "s"), "Silence of a vehicle after which it counts as lost"
     ] = 2.0
     stand_in: Annotated[bool, "Whether a stand-in belongs to the team: then nobody takes off before it is up"] = False
+    preflight: Annotated[bool, "Whether nobody takes off before poses, places, batteries and clock are in order"] = (
+        False
+    )
     mission: MissionParams = field(default_factory=MissionParams)
 
 
@@ -61,6 +66,7 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
         /<drone>/vehicle (VehicleStatus): of every drone.
         /presence (Presence): a drone is ready only when its policy is up.
         /demand (Demand): the mission may end when all is met; events may ask who serves.
+        /<drone>/pose (PoseStamped), /<drone>/battery (BatteryState): before the take-off only, with `preflight`.
 
     Publishes:
         /mission (MissionState): the phase, and the heartbeat by which the others know that the supervisor lives.
@@ -95,6 +101,10 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
         self.hear(topics.DEMAND, wire.demand_from_wire, self._demanded)
         self.serve(topics.MISSION_LAND, RosTrigger, lambda _: self._asked(Request.LAND))
         self.serve(topics.MISSION_ABORT, RosTrigger, lambda _: self._asked(Request.ABORT))
+        self._gate: Gate | None = None
+        self._ears: list[Hearing] = []
+        if self.params.preflight:
+            self._listen()
         self.every(self.params.period_s, self._tick)
 
     def on_stop(self) -> None:
@@ -106,7 +116,7 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
         return self._phase is not MissionPhase.DONE
 
     def _tick(self, now_s: float) -> None:
-        order = self.mission.update(now_s, self._phases(now_s), self._demand, self._request)
+        order = self.mission.update(now_s, self._phases(now_s), self._demand, self._request, self._objections(now_s))
         self._request = None
         if order.phase is not self._phase:
             self.get_logger().info(f"{order.phase.name} {order.reason}")
@@ -115,6 +125,32 @@ class SupervisorNode(SwarmNode[SupervisorParams]):
         for due in order.events:
             self._happen(due)
         self._repeat(now_s)
+
+    def _listen(self) -> None:
+        """Hear what the drones say of themselves, until the flight begins."""
+        self._gate = gate = Gate(self.team, bool(self.get_parameter("use_sim_time").value))
+        for name in self.team.names:
+            pose, battery = partial(self._posed, gate, name), partial(gate.battery, name)
+            self._ears.append(self.hear(topics.POSE, wire.pose_from_wire, pose, of=name))
+            self._ears.append(self.hear(topics.BATTERY, wire.battery_from_wire, battery, of=name))
+
+    def _posed(self, gate: Gate, name: str, pose: wire.Pose) -> None:
+        gate.pose(name, self.now_s(), pose)
+
+    def _objections(self, now_s: float) -> dict[str, str]:
+        """Why drones must not take off; nobody is asked any more once the flight has begun."""
+        if self._gate is None:
+            return {}
+        if self._phase is not MissionPhase.STANDBY:
+            self._gate = None
+            for ear in self._ears:
+                ear.stop()
+            return {}
+        objections = self._gate.objections(now_s, self.count_publishers(topics.CLOCK))
+        if now_s - self._begun_s > PATIENCE_S:
+            for name, why in objections.items():
+                self.tell(f"{name}: must not fly", why)
+        return objections
 
     def _phases(self, now_s: float) -> dict[str, VehiclePhase | None]:
         """Phase of every drone; None: not ready yet, or not heard any more."""

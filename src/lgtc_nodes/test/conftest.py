@@ -51,10 +51,17 @@ class Swarm:
         domain: DDS domain of the team; of nobody else.
         speed: simulated seconds per second.
         scenario: keys that replace those of `SCENARIO`.
+        supervisor: parameters of the supervisor.
     """
 
     def __init__(
-        self, folder: Path, model_dir: Path, domain: int, speed: float = 1.0, scenario: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        model_dir: Path,
+        domain: int,
+        speed: float = 1.0,
+        scenario: dict[str, Any] | None = None,
+        supervisor: dict[str, Any] | None = None,
     ) -> None:
         self.folder, self.domain = folder, domain
         self.drones = tuple(FLEET["drones"])
@@ -70,7 +77,7 @@ class Swarm:
             "/simulator": {"use_sim_time": False, "speed": speed},
             "/recorder": {"run_dir": str(folder), "model_dir": str(model_dir)},
             "/demand_server": {},
-            "/supervisor": {},
+            "/supervisor": supervisor or {},
             "/stand_in": {},
             "/gazebo": {},
         }

@@ -45,3 +45,33 @@ def test_a_full_state_is_upright_and_carries_position_velocity_and_acceleration(
     assert (acceleration.x, acceleration.y, acceleration.z) == (4.0, 5.0, 6.0)
     assert (turn.x, turn.y, turn.z, turn.w) == (0.0, 0.0, 0.0, 1.0)
     assert message.header.stamp.sec + message.header.stamp.nanosec / 1e9 == 7.5
+
+
+@pytest.mark.parametrize(
+    ("info", "in_general", "for_take_off"),
+    [
+        (1, "", "not armed"),
+        (2, "", "unable to fly"),
+        (2 | 8, "", ""),
+        (2 | 8 | 16, "", ""),
+        (2 | 8 | 32, "tumbled", "tumbled"),
+        (2 | 8 | 64, "locked", "locked"),
+        (0, "", "not armed"),
+    ],
+)
+def test_only_an_armed_drone_that_is_neither_tumbled_nor_locked_takes_off(
+    info: int, in_general: str, for_take_off: str
+) -> None:
+    assert crazyswarm.unfit(info) == in_general
+    assert crazyswarm.unfit(info, to_fly=True) == for_take_off
+
+
+def test_the_bits_are_those_of_crazyflie_interfaces() -> None:
+    if importlib.util.find_spec("crazyflie_interfaces") is None:
+        pytest.skip("crazyflie_interfaces is not installed: build crazyswarm2 beside this workspace and source it")
+    status = crazyswarm._interface("crazyflie_interfaces.msg", "Status")
+    assert crazyswarm.IS_ARMED == status.SUPERVISOR_INFO_IS_ARMED
+    assert crazyswarm.CAN_FLY == status.SUPERVISOR_INFO_CAN_FLY
+    assert crazyswarm.IS_TUMBLED == status.SUPERVISOR_INFO_IS_TUMBLED
+    assert crazyswarm.IS_LOCKED == status.SUPERVISOR_INFO_IS_LOCKED
+    assert crazyswarm.PM_SHUTDOWN == status.PM_STATE_SHUTDOWN

@@ -88,6 +88,7 @@ class Mission:
         vehicles: Mapping[str, VehiclePhase | None],
         demand: DemandView | None,
         request: Request | None,
+        objections: Mapping[str, str] | None = None,
     ) -> MissionOrder:
         """Decide.
 
@@ -96,6 +97,7 @@ class Mission:
             vehicles: phase of each drone's vehicle; None or missing: not ready yet, or not heard any more.
             demand: what is asked for; None: not known yet.
             request: an operator's request, once.
+            objections: why drones must not take off (yet), by name; counts while they stand by.
         """
         if self._entered_s is None:
             self._entered_s = now_s
@@ -107,7 +109,7 @@ class Mission:
         if request is not None:
             self._obey(now_s, request)
         if self.phase is MissionPhase.STANDBY:
-            self._stand_by(now_s, phases)
+            self._stand_by(now_s, phases, objections or {})
         elif self.phase is MissionPhase.TAKE_OFF:
             self._take_off(now_s, phases)
         elif self.phase is MissionPhase.ACTIVE:
@@ -133,15 +135,15 @@ class Mission:
         elif self.phase is not MissionPhase.LAND:
             self._enter(now_s, MissionPhase.LAND, "landing requested")
 
-    def _stand_by(self, now_s: float, phases: Mapping[str, VehiclePhase | None]) -> None:
+    def _stand_by(self, now_s: float, phases: Mapping[str, VehiclePhase | None], objections: Mapping[str, str]) -> None:
         flying = self._up(phases)
         if flying:
             self._enter(now_s, MissionPhase.ABORT, f"found in the air before the take-off: {', '.join(flying)}")
             return
         waiting = [
-            f"{name} ({'not heard' if phase is None else phase.name.lower()})"
+            f"{name} ({objections.get(name) or ('not heard' if phase is None else phase.name.lower())})"
             for name, phase in phases.items()
-            if phase is not VehiclePhase.GROUNDED
+            if phase is not VehiclePhase.GROUNDED or name in objections
         ]
         if not waiting:
             self._enter(now_s, MissionPhase.TAKE_OFF, "every drone is ready")
