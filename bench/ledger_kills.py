@@ -167,8 +167,9 @@ class Trial:
         self._heartbeat = to_ros(kind, wire.mission_to_wire(wire.MissionReport(0.0, MissionPhase.ACTIVE, 0.0, "")))
         self._heartbeat_s = -math.inf
         self.clients = [Client(self._node, drone, seed + n) for n, drone in enumerate(drones)]
-        self._servers: list[subprocess.Popen[bytes]] = []
-        """The one that serves first, then those that stand by."""
+        self._servers: dict[int, subprocess.Popen[bytes]] = {}
+        """By process id, oldest first."""
+        self._logs: dict[int, Path] = {}
         self._started = 0
         self.recovery_s: list[float] = []
         self.ended_alone = 0
@@ -183,7 +184,7 @@ class Trial:
             for number in range(kills):
                 while len(self._servers) <= self._standbys:
                     self._start()
-                self._spin_until(self._all_stand_by, 60.0, "servers that stand by")
+                self._spin_until(self._someone_stands_by, 60.0, "a server that stands by")
                 self._spin_for(self._chance.uniform(*self._pause_s))
                 killed_s = self._kill()
                 if not self._standbys:
@@ -197,8 +198,9 @@ class Trial:
                     print(f"{number + 1} kills, serving again after {median:.2f} s, worst {worst:.2f} s", flush=True)
             self._spin_until(lambda: all(client.idle() for client in self.clients), 60.0, "the last answers", False)
         finally:
-            while self._servers:
-                self._kill()
+            for server in self._servers.values():
+                server.kill()
+                server.wait()
             self._executor.shutdown()
             self._node.destroy_node()
             rclpy.shutdown()
@@ -264,24 +266,28 @@ class Trial:
         command = [sys.executable, "-m", "lgtc_nodes.host", "--node", "demand_server"]
         command += ["--ros-args", "--params-file", str(self.folder / "params.yaml")]
         self._started += 1
-        with self._log(self._started).open("wb") as log:
-            self._servers.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+        path = self.folder / f"server-{self._started}.log"
+        with path.open("wb") as log:
+            server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        self._servers[server.pid], self._logs[server.pid] = server, path
 
     def _kill(self) -> float:
         """Kill the one that serves; returns when."""
-        server = self._servers.pop(0)
+        pid = int(Path(f"{self.ledger}.lock").read_text())
+        server = self._servers.pop(pid)
         server.send_signal(signal.SIGKILL)
         killed_s = time.monotonic()
         server.wait()
+        self._logs.pop(pid).unlink()
         return killed_s
 
-    def _all_stand_by(self) -> bool:
-        return not self._standbys or "standing by" in self._log(self._started).read_text(errors="replace")
-
-    def _log(self, number: int) -> Path:
-        """Log of the server that was started as number `number`; those before the last five are deleted."""
-        (self.folder / f"server-{number - 5}.log").unlink(missing_ok=True)
-        return self.folder / f"server-{number}.log"
+    def _someone_stands_by(self) -> bool:
+        """True when a server beside the one that serves has come up; also where none is to."""
+        words = [
+            b"standing by" in path.read_bytes() and b"took over" not in path.read_bytes()
+            for path in self._logs.values()
+        ]
+        return not self._standbys or any(words)
 
     def _answered_since(self, since_s: float) -> bool:
         return max(client.asked_s for client in self.clients) > since_s
@@ -290,10 +296,10 @@ class Trial:
         end_s = time.monotonic() + limit_s
         while not true():
             self._step(go_on)
-            for server in [server for server in self._servers if server.poll() is not None]:
+            for pid, server in [(pid, server) for pid, server in self._servers.items() if server.poll() is not None]:
                 if server.returncode != 0:
                     raise SystemExit(f"a server ended by itself, code {server.returncode}: {self.folder}/server-*.log")
-                self._servers.remove(server)
+                del self._servers[pid], self._logs[pid]
                 self.ended_alone += 1
                 if not self._servers:
                     self._start()
