@@ -9,7 +9,7 @@ drone, a server or a spare,
             cell stays full, which tells how the others answer;
     cell    starts with a cell that reaches its hand-over level at a random time of the flight, which tells whether
             its place is covered before it goes, and whether it comes down while there is something left.
-From the bag of each:
+The same command goes on where it was stopped. From the bag of each:
 
     order      seconds from the tier LAND to the landing, as the report's check has it
     touchdown  the cell's voltage, under load, in the last moment before the drone is down [V]
@@ -109,8 +109,10 @@ def main() -> None:
     team = load_team(inputs.fleet_path(inputs.FLEET), inputs.scenario_path("battery_handover"))
     model_dir = inputs.model_path(arguments.model)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    flights = []
-    for seed in range(arguments.first, arguments.first + arguments.count):
+    file = arguments.folder / "flights.json"
+    flights = json.loads(file.read_text()) if file.exists() else []
+    flown = {flight["seed"] for flight in flights}
+    for seed in sorted({*range(arguments.first, arguments.first + arguments.count)} - flown):
         changed, drone = emptied(team, seed, arguments.how == "hand")
         bag = arguments.folder / "bag"
         shutil.rmtree(bag, ignore_errors=True)
@@ -118,7 +120,7 @@ def main() -> None:
         with open_bag(bag, inputs.definitions_dir(), info, 0) as recorder:
             fly(changed, model_dir, recorder=recorder, recorded=JUDGED, positions=False)
         flights.append({"seed": seed, **judged(read_flight(bag), drone)})
-        (arguments.folder / "flights.json").write_text(json.dumps(flights, indent=1) + "\n")
+        file.write_text(json.dumps(flights, indent=1) + "\n")
         print(json.dumps(flights[-1]), flush=True)
     print(json.dumps(summary(flights), indent=2))
 

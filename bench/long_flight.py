@@ -30,7 +30,7 @@ from lgtc_analysis.recording import flight_info, open_bag
 from lgtc_bringup import inputs
 from lgtc_bringup.plan import BAG_DIR, LEDGER_FILE
 from lgtc_core import topics
-from lgtc_core.demand.ledger import LedgerReader
+from lgtc_core.demand.ledger import KEEP_ROWS_S, LedgerReader
 from lgtc_core.demand.view import DemandView
 from lgtc_core.fleet.team import load_team
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
@@ -110,7 +110,7 @@ class Thinned:
             self._bag.write_values(topic, received_ns, values)
 
 
-def offline(folder: Path, duration_s: float, seed: int, model: str) -> None:
+def offline(folder: Path, duration_s: float, seed: int, model: str, keep_rows_s: float) -> None:
     """Fly without ROS."""
     fleet, scenario = write_files(folder, duration_s, seed)
     team, model_dir, ledger = load_team(fleet, scenario), inputs.model_path(model), folder / LEDGER_FILE
@@ -131,7 +131,14 @@ def offline(folder: Path, duration_s: float, seed: int, model: str) -> None:
     info = flight_info(team, model_dir, "offline", receive_clock="simulated", seed=seed)
     with open_bag(folder / BAG_DIR, inputs.definitions_dir(), info, 0) as bag:
         result = fly(
-            team, model_dir, recorder=Thinned(bag), recorded=KEPT, progress=tell, ledger=ledger, positions=False
+            team,
+            model_dir,
+            recorder=Thinned(bag),
+            recorded=KEPT,
+            progress=tell,
+            ledger=ledger,
+            keep_rows_s=keep_rows_s,
+            positions=False,
         )
     print(json.dumps({"mission": [f"{at_s:.0f} s {phase.name}" for at_s, phase, _ in result.mission]}))
 
@@ -203,6 +210,9 @@ def main() -> int:
     how.add_argument("--hours", type=float, help="offline")
     how.add_argument("--minutes", type=float, help="through ROS")
     parser.add_argument("--speed", type=float, default=1.0, help="through ROS: simulated seconds per second")
+    parser.add_argument(
+        "--keep", type=float, default=KEEP_ROWS_S, help="offline: rows of the ledger are kept for so long [s]"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("runs/long_flight"))
     parser.add_argument("--model", default=inputs.MODEL)
@@ -213,7 +223,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if arguments.hours is not None:
-        offline(folder, 3600.0 * arguments.hours, arguments.seed, arguments.model)
+        offline(folder, 3600.0 * arguments.hours, arguments.seed, arguments.model, arguments.keep)
     else:
         through_ros(folder, 60.0 * arguments.minutes, arguments.seed, arguments.model, arguments.speed)
     return 0 if judged(folder) else 1
