@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,8 @@ LARGE_TEAM_GROUP = 8
 whatever the number of its nodes, so that few large ones cost less: poses of all drones in all processes are what a
 large team spends its time on."""
 
+STANDBYS = 2
+"""Demand servers that stand by where that is asked for: one that has been discovered, while another is started anew."""
 RESTARTS = 3
 """A process that ends more often than this in one flight is not started again."""
 
@@ -218,6 +220,8 @@ def plan(
     drones = team.names
     team_kinds = (RECORDER, _CARRIERS[backend], DEMAND_SERVER, STAND_IN)
     before = [_team_process(kind) for kind in team_kinds if record or kind is not RECORDER]
+    if chosen.get(DEMAND_SERVER.kind, {}).get("standby"):
+        before += [_standby(number + 1) for number in range(STANDBYS)]
     after = [_team_process(SUPERVISOR)]  # last, as it is the one that starts the mission
     room = PARTICIPANTS_PER_HOST - PARTICIPANTS_KEPT_FREE - len(before) - len(after)
     size = 1 if len(drones) <= room // 2 else max(LARGE_TEAM_GROUP, math.ceil(len(drones) / (room // 2)))
@@ -275,6 +279,12 @@ _DRONE_PROCESSES = {
 def _team_process(kind: NodeKind) -> ProcessSpec:
     on_failure, why = _TEAM_PROCESSES[kind.kind]
     return ProcessSpec(kind.kind, *_HOST, (kind.node(),), ("--node", kind.kind), on_failure, why)
+
+
+def _standby(number: int) -> ProcessSpec:
+    """One more demand server, which waits for the ledger."""
+    server = _team_process(DEMAND_SERVER)
+    return replace(server, name=f"{server.name}-standby-{number}", why="it goes on at once where the other one ends")
 
 
 def _drone_process(role: str, kinds: tuple[NodeKind, ...], drones: tuple[str, ...]) -> ProcessSpec:

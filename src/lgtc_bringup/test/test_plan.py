@@ -202,3 +202,13 @@ def test_parameters_for_an_unknown_kind_of_node_are_refused(team_of):
 def test_planning_loads_no_ros():
     check = "import sys, lgtc_bringup.plan, lgtc_bringup.inputs; sys.exit('rclpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_demand_servers_stand_by_where_the_ledger_is_to_go_on_at_once(team_of):
+    plain, planned = plan_of(team_of(2)), plan_of(team_of(2), node_parameters={"demand_server": {"standby": True}})
+    more = [process for process in planned.processes if process not in plain.processes]
+    assert [process.name for process in more] == ["demand_server-standby-1", "demand_server-standby-2"]
+    for process in more:
+        assert (process.nodes, process.on_failure) == (("/demand_server",), OnFailure.RESTART)
+    assert set(planned.nodes) == set(plain.nodes)
+    assert planned.parameters["/demand_server"]["standby"] is True
