@@ -27,7 +27,6 @@ def started(context):
     refuse(plan, team)
     texts["run_dir"] = str(plan.inputs.run_dir)
     of_server, of_capture = parameters(load_fleet(plan.inputs.fleet_file), team.names)
-    urdf = Path(get_package_share_directory("crazyflie_description")) / "urdf" / "crazyflie_description.urdf"
     ours = Path(get_package_share_directory("lgtc_bringup")) / "launch" / "swarm.launch.py"
     capture = Node(
         package="motion_capture_tracking",
@@ -41,7 +40,7 @@ def started(context):
         executable="crazyflie_server",
         name="crazyflie_server",
         namespace=NAMESPACE,
-        parameters=[of_server | {"robot_description": urdf.read_text(encoding="utf-8")}],
+        parameters=[of_server],
     )
     flight = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(ours)), launch_arguments=texts.items())
     watched = server != "sim" and LaunchConfiguration("mocap").perform(context).lower() == "true"

@@ -1,5 +1,6 @@
-"""Gazebo Harmonic with a scenario's world, the bridge to it, and the flight. gui:=false where there is no display."""
+"""Gazebo Harmonic with a scenario's world, the bridge to it, and the flight; a window where there is a display."""
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -43,5 +44,6 @@ def started(context):
 def generate_launch_description():
     """Arguments as `lgtc sim --backend gazebo` has them, and whether there is a window."""
     arguments = [DeclareLaunchArgument(n, default_value=text, description=ABOUT[n]) for n, text in ARGUMENTS.items()]
-    gui = DeclareLaunchArgument("gui", default_value="true", description="false: no window, no display needed")
+    shown = "true" if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else "false"
+    gui = DeclareLaunchArgument("gui", default_value=shown, description="whether to open a window; needs a display")
     return LaunchDescription([*arguments, gui, OpaqueFunction(function=started)])

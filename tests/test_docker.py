@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import shlex
+import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
+
+from lgtc_bringup import cli
 
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "docker"
@@ -79,8 +84,14 @@ def ignored(path: str) -> bool:
     )
 
 
-def test_there_are_images_for_core_ros_drone_and_training() -> None:
-    assert set(STAGES) == {"core", "ros", "drone", "train"}
+def test_there_is_an_image_for_every_place_where_the_workspace_runs() -> None:
+    assert set(STAGES) == {"core", "train", "ros", "gazebo", "hardware", "drone"}
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_every_image_is_told_of_in_the_files_head_and_in_the_docs(stage: str) -> None:
+    assert f"--target {stage} ." in (DOCKER / "Dockerfile").read_text()
+    assert f"`{stage}`" in (ROOT / "docs/install.md").read_text()
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
@@ -127,20 +138,98 @@ def test_the_files_of_an_environment_are_kept_out_of_the_build_context() -> None
     assert all(ignored(path) for path in (".venv", ".git", "build", "install", "log", "runs"))
 
 
-@pytest.mark.parametrize("service", ["simulation", "training"])
+SERVICES = compose("compose.yaml")["services"]
+
+
+def test_there_is_a_service_for_simulation_gazebo_hardware_and_training() -> None:
+    assert set(SERVICES) == {"simulation", "gazebo", "hardware", "training"}
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
 def test_a_compose_service_builds_an_image_that_exists(service: str) -> None:
-    build = compose("compose.yaml")["services"][service]["build"]
+    build = SERVICES[service]["build"]
     context = (DOCKER / build["context"]).resolve()
     assert context == ROOT
     assert (context / build["dockerfile"]).is_file()
     assert build["target"] in STAGES
+    assert SERVICES[service]["image"].startswith(f"lgtc/{build['target']}:")
 
 
-@pytest.mark.parametrize("service", ["simulation", "training"])
+@pytest.mark.parametrize("service", sorted(SERVICES))
 def test_a_compose_service_does_not_run_as_root(service: str) -> None:
-    user = compose("compose.yaml")["services"][service]["user"]
+    user = SERVICES[service]["user"]
     assert re.fullmatch(r"\$\{LGTC_UID:-(\d+)\}:\$\{LGTC_GID:-(\d+)\}", user)
     assert not re.search(r":-0\}", user)
+
+
+def commands() -> list[list[str]]:
+    """What images and services run, where it is one of our programs."""
+    lines = [stage.last("CMD") for stage in STAGES.values()]
+    images = [json.loads(" ".join(words)) for words in lines if words is not None]
+    return images + [service["command"] for service in SERVICES.values() if "command" in service]
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_what_is_run_exists(command: list[str]) -> None:
+    if command[:2] == ["ros2", "launch"]:
+        assert command[2] == "lgtc_bringup"
+        assert (ROOT / "launch" / command[3]).is_file()
+        words = [word.partition(":=")[2] for word in command[4:]]
+    elif command[0] == "lgtc":
+        arguments = cli._parser().parse_args(command[1:])
+        words = [arguments.fleet] if "--fleet" in command else []
+    elif command[:2] == ["python", "-m"]:
+        assert (ROOT / "src" / command[2].split(".")[0] / (command[2].replace(".", "/") + ".py")).is_file()
+        words = command[3:]
+    else:
+        assert command == ["python"]
+        words = []
+    assert all((ROOT / word).exists() for word in words if "/" in word)
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_what_a_service_mounts_from_the_repository_is_there_or_made_at_run_time(service: str) -> None:
+    for volume in SERVICES[service].get("volumes", []):
+        source, target = volume.split(":")[:2]
+        if source.startswith(".."):
+            name = source.removeprefix("../")
+            assert name == "runs" or (ROOT / name).is_dir()
+            assert target == f"/opt/lgtc/{name}"
+
+
+def test_the_packages_of_drivers_and_gazebo_are_named_as_rosdep_would_name_them() -> None:
+    """apt's name of a ROS package: its own with - for _, after ros-jazzy-."""
+    wanted = {
+        "gazebo": {"ros_gz_bridge", "ros_gz_sim"},
+        "hardware": {"crazyflie", "crazyflie_sim", "motion_capture_tracking"},
+    }
+    for stage, packages in wanted.items():
+        run = " ".join(i.words[0] for i in STAGES[stage].instructions if i.name == "RUN")
+        named = {f"ros-jazzy-{name.replace('_', '-')}" for name in packages}
+        assert set(re.findall(r"ros-jazzy-[a-z-]+", run)) == named
+    launched = (ROOT / "launch/crazyflie.launch.py").read_text()
+    assert all(f'"{package}"' in launched for package in wanted["hardware"])
+
+
+def display_after(display: str | None, sockets: Path) -> str:
+    """DISPLAY of a program that the entry point starts; "none" where it has none."""
+    environment = {"PATH": "/usr/bin:/bin", "LGTC_X11_SOCKETS": str(sockets)}
+    if display is not None:
+        environment["DISPLAY"] = display
+    script = f'set -e; . "{DOCKER / "display.sh"}"; bash -c \'echo "${{DISPLAY-none}}"\''
+    return subprocess.run(
+        ["bash", "-c", script], env=environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_the_entry_point_forgets_a_display_that_nobody_passed_in_and_keeps_one_that_answers() -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as screen:
+        screen.bind(f"{folder}/X7")
+        assert display_after(":7", Path(folder)) == ":7"
+        assert display_after(":7.0", Path(folder)) == ":7.0"
+        assert display_after(":8", Path(folder)) == "none"
+        assert display_after(None, Path(folder)) == "none"
+        assert display_after("elsewhere:0", Path(folder)) == "elsewhere:0"
 
 
 def test_the_gpu_file_only_adds_to_services_that_exist() -> None:

@@ -100,6 +100,7 @@ def server(fleet: Fleet) -> dict[str, Any]:
             },
         },
         "firmware_params": {"query_all_values_on_connect": False},
+        "robot_description": '<robot name="$NAME"/>',  # demanded; what RViz would draw
         "sim": {
             "max_dt": 0.0,
             "backend": "np",

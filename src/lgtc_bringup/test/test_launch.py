@@ -47,8 +47,6 @@ def load(monkeypatch, tmp_path):
         for class_name in classes:
             setattr(module, class_name, type(class_name, (Recorded,), {}))
         monkeypatch.setitem(sys.modules, module_name, module)
-    (tmp_path / "urdf").mkdir()
-    (tmp_path / "urdf" / "crazyflie_description.urdf").write_text("<robot/>")
 
     def loaded(path):
         spec = importlib.util.spec_from_file_location(path.stem.replace(".", "_"), path)
@@ -133,6 +131,14 @@ def test_gazebo_and_its_bridge_get_the_files_of_the_run_folder(load, tmp_path, m
     assert yaml.safe_load((folder / "bridge.yaml").read_text())[0]["ros_topic_name"] == "/gazebo/clock"
 
 
+@pytest.mark.parametrize(("display", "shown"), [(":0", "true"), ("", "false")])
+def test_gazebo_opens_a_window_where_there_is_a_display(load, monkeypatch, display, shown):
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", display)
+    *_, gui, _ = load(LAUNCH / "gazebo.launch.py").generate_launch_description().words[0]
+    assert (gui.words[0], gui.named["default_value"]) == ("gui", shown)
+
+
 def test_crazyswarm2_gets_its_parameters_in_its_own_namespace_and_a_simulator_no_motion_capture(
     load, tmp_path, model_dir
 ):
@@ -143,7 +149,7 @@ def test_crazyswarm2_gets_its_parameters_in_its_own_namespace_and_a_simulator_no
     (parameters,) = server.named["parameters"]
     assert list(parameters["robots"]) == [f"cf{i}" for i in range(1, 6)]
     assert parameters["sim"]["controller"] == "mellinger"
-    assert parameters["robot_description"] == "<robot/>"
+    assert "$NAME" in parameters["robot_description"]  # the server puts a drone's name there
     fleet = yaml.safe_load(inputs.fleet_path("fleet").read_text())
     for i, drone in enumerate(fleet["drones"].values(), start=1):
         drone["uri"] = f"radio://0/80/2M/E7E7E7E70{i}"
