@@ -217,6 +217,7 @@ def kill(watch: Bystander, kind: str, run_dir: Path, victim: str = "") -> dict[s
     else:
         watch.spin(over, 120.0)
     row: dict[str, Any] = {"kind": kind, "gap_s": round(longest_gap_s(watch, up, killed_s), 3)}
+    row["load"] = round(os.getloadavg()[0], 1)
     if kind == "wings":
         taken = [time_s for time_s, author in watch.setpoints[victim] if author == SIGNATURE and time_s >= killed_s]
         row["hold_s"] = round(taken[0] - killed_s, 3) if taken else None
@@ -272,9 +273,10 @@ def summary(results: Path) -> int:
         missed |= max(gaps) > 0.4 or max(holds, default=0.0) > 0.3 or max(afters, default=0.0) > 2.0
     if rows:
         closest_m, fall_mps = min(row["closest_m"] for row in rows), max(row["fall_mps"] for row in rows)
-        print(
-            f"closest pair {closest_m:.2f} m, fastest descent {fall_mps:.2f} m/s; load average {os.getloadavg()[0]:.1f}"
-        )
+        print(f"closest pair {closest_m:.2f} m, fastest descent {fall_mps:.2f} m/s")
+        late = sum(row["gap_s"] > 0.4 or (row.get("hold_s") or 0.0) > 0.3 for row in rows)
+        loads = [row["load"] for row in rows]
+        print(f"{late} of {len(rows)} beyond .4 s gap or .3 s hold; load average {min(loads)} to {max(loads)}")
     return 1 if missed else 0
 
 
