@@ -144,16 +144,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     results = arguments.folder / "kills.jsonl"
     for _ in range(0 if arguments.summary else arguments.flights):
-        rows = fly(arguments)
-        with results.open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-        for row in rows:
-            print(json.dumps(row), flush=True)
+        fly(arguments, results)
     return summary(results)
 
 
-def fly(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """One flight with one kill of every kind."""
+def fly(arguments: argparse.Namespace, results: Path) -> None:
+    """One flight with at least one kill of every kind; what it showed is added to `results`."""
     run_dir = (arguments.folder / f"flight-{time.time_ns()}").resolve()
     run_dir.mkdir(parents=True)
     place = {"position_m": [0.0, 1.2], "demand": {"battery": {"amount": 2.0, "depletion": "zero_depletion"}}}
@@ -179,14 +175,16 @@ def fly(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             rows.append(kill(watch, "wings", run_dir, name))
         rows.append(kill(watch, "supervisor", run_dir))
         watch.spin(lambda: flight.poll() is not None, 90.0)
+        for row in rows:
+            row |= {"closest_m": round(watch.closest_m, 3), "fall_mps": round(watch.fall_mps, 2)}
+            print(json.dumps(row), flush=True)
+        with results.open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
     finally:
         if flight.poll() is None:
             os.killpg(flight.pid, signal.SIGINT)
             watch.spin(lambda: flight.poll() is not None, 60.0)
         watch.close()
-    for row in rows:
-        row |= {"closest_m": round(watch.closest_m, 3), "fall_mps": round(watch.fall_mps, 2)}
-    return rows
 
 
 def all_fly(watch: Bystander) -> bool:
