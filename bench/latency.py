@@ -52,6 +52,7 @@ def fly(drones: int, seconds: float, folder: Path) -> Path:
     run_dir = (folder / f"drones-{drones}").resolve()
     run_dir.mkdir(parents=True)
     scenario = yaml.safe_load(SCENARIO.read_text()) | {"count": drones, "duration_s": seconds}
+    scenario["events"] = [event for event in scenario["events"] if event["at_s"] <= seconds]
     (run_dir / "scenario.yaml").write_text(yaml.safe_dump(scenario))
     command = [
         "lgtc",
