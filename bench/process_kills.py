@@ -69,8 +69,7 @@ class Bystander:
         self.position_m: dict[str, Any] = {}
         self.setpoints: dict[str, list[tuple[float, str]]] = {name: [] for name in self.drones}
         self.modes: dict[str, list[tuple[float, SafetyMode]]] = {name: [] for name in self.drones}
-        self.landing_s: dict[str, float] = {}
-        self.landed_s: dict[str, float] = {}
+        self.entered: dict[str, list[tuple[float, VehiclePhase]]] = {name: [] for name in self.drones}
         self.closest_m, self.fall_mps = math.inf, 0.0
         self._hear(topics.MISSION, self._mission)
         for name in self.drones:
@@ -81,6 +80,10 @@ class Bystander:
                 (topics.SAFETY, self._safety),
             ):
                 self._hear(topic, partial(take, name), name)
+
+    def first_s(self, name: str, phase: VehiclePhase, since_s: float) -> float:
+        """When a drone first said after `since_s` that it is in a phase; inf: not yet."""
+        return next((time_s for time_s, said in self.entered[name] if time_s >= since_s and said is phase), math.inf)
 
     def spin(self, until: Callable[[], bool], limit_s: float) -> bool:
         """Listen until something is true; False if it was not within a wall time."""
@@ -106,10 +109,7 @@ class Bystander:
 
     def _vehicle(self, name: str, message: Any) -> None:
         self.phases[name] = VehiclePhase(message.phase)
-        if self.phases[name] is VehiclePhase.LANDING:
-            self.landing_s.setdefault(name, wire.stamp_from_wire(message))
-        if self.phases[name] is VehiclePhase.LANDED:
-            self.landed_s.setdefault(name, wire.stamp_from_wire(message))
+        self.entered[name].append((wire.stamp_from_wire(message), self.phases[name]))
 
     def _setpoint(self, name: str, message: Any) -> None:
         self.setpoints[name].append((wire.stamp_from_wire(message), message.child_frame_id))
@@ -210,8 +210,8 @@ def kill(watch: Bystander, kind: str, run_dir: Path, victim: str = "") -> dict[s
     os.kill(pid, signal.SIGKILL)
     over = partial(lambda: watch.now_s > killed_s + WATCHED_S)
     if kind in ("wings", "supervisor"):
-        wanted = [victim] if victim else [name for name in watch.drones if name not in watch.landed_s]
-        watch.spin(lambda: all(name in watch.landed_s for name in wanted), 60.0)
+        wanted = [victim] if victim else up
+        watch.spin(lambda: all(watch.phases[name] is VehiclePhase.LANDED for name in wanted), 60.0)
     else:
         watch.spin(over, 120.0)
     row: dict[str, Any] = {"kind": kind, "gap_s": round(longest_gap_s(watch, up, killed_s), 3)}
@@ -219,19 +219,17 @@ def kill(watch: Bystander, kind: str, run_dir: Path, victim: str = "") -> dict[s
     if kind == "wings":
         taken = [time_s for time_s, author in watch.setpoints[victim] if author == SIGNATURE and time_s >= killed_s]
         row["hold_s"] = round(taken[0] - killed_s, 3) if taken else None
-        row["landing_s"] = round(watch.landing_s.get(victim, math.inf) - killed_s, 2)
-        row["down_s"] = round(watch.landed_s.get(victim, math.inf) - killed_s, 2)
     elif kind == "mind":
         held = [time_s for time_s, mode in watch.modes[victim] if time_s >= killed_s and mode in HOLDS]
         row["hold_s"] = round(held[0] - killed_s, 3) if held else None
         back = [time_s for time_s, mode in watch.modes[victim] if held and time_s > held[0] and mode in FOLLOWS]
-        landing_s = watch.landing_s.get(victim, math.inf)
+        landing_s = watch.first_s(victim, VehiclePhase.LANDING, killed_s)
         row["back_s"] = round(min([landing_s, *back[:1]]) - killed_s, 2)
-    elif kind == "supervisor":
-        row["landing_s"] = round(max(watch.landing_s.get(name, math.inf) for name in up) - killed_s, 2)
-        row["down_s"] = round(max(watch.landed_s.get(name, math.inf) for name in up) - killed_s, 2)
+    if kind in ("wings", "supervisor"):
+        for key, phase in (("landing_s", VehiclePhase.LANDING), ("down_s", VehiclePhase.LANDED)):
+            row[key] = round(max(watch.first_s(name, phase, killed_s) for name in wanted) - killed_s, 2)
     if kind not in ("wings", "supervisor"):
-        row["flying_after"] = in_the_air(watch) == up
+        row["flying_after"] = {victim, *up} == {victim, *in_the_air(watch)}
     return row
 
 
@@ -248,7 +246,7 @@ def summary(results: Path) -> int:
     """Print the table; 1 if a mark was missed."""
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     print("| killed | kills | hold within (median, worst) | longest gap (median, worst) |", end="")
-    print(" back or landing within (median, worst) | down within | all fly on |")
+    print(" back or landing within (median, worst) | down within | all others fly on |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     missed = False
     for kind in KINDS:
