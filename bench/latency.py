@@ -72,6 +72,8 @@ def row(bag: Path) -> str:
     """One line of the table."""
     flight = read_flight(bag)
     command_s, decision_s = metrics.pose_to_command_s(flight), metrics.pose_to_decision_s(flight)
+    if not len(command_s) or not len(decision_s):
+        return f"| {len(flight.names)} | no pose was answered, see {bag.parent} | | 0 | {os.getloadavg()[0]:.1f} |"
     cells = [f"{1e3 * np.median(s):.1f} ms, {1e3 * np.quantile(s, 0.99):.1f} ms" for s in (command_s, decision_s)]
     return f"| {len(flight.names)} | {' | '.join(cells)} | {len(command_s)} | {os.getloadavg()[0]:.1f} |"
 

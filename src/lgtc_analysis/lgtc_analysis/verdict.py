@@ -25,8 +25,11 @@ SETPOINT_GAP_S = 0.4
 """Longest time between two setpoints [s]: after .5 s without a setpoint the firmware levels out and
 drifts.
 """
-RELAXED_S = 5.0
-"""Longest time for which a safety filter may give up conditions: drones too close at take-off come apart sooner [s]."""
+RELAXED_S = 2.0
+"""Longest time for which a safety filter may give up conditions [s]. A barrier value that is negative recovers as
+exp(-alpha t): in 2 s, eight time constants at the default gain, to nothing. Longest in flights that kept the distance:
+1.24 s, drones that took off too close to each other (docs/safety.md).
+"""
 WALL_M = 0.01
 """A drone this far beyond a wall or the height band has left the arena; less is measurement [m]."""
 

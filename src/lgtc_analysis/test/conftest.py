@@ -183,7 +183,7 @@ class World:
         velocity = {"twist": {"linear": (0.1, 0.0, 0.0)}}
         self.put(f"/{name}/velocity_nominal", t, velocity, DECISION_S)
         self.put(f"/{name}/velocity_safe", t, velocity, COMMAND_S)
-        squeezed = self.fault == "squeezed" and 4.0 < t < 11.0
+        squeezed = self.fault == "squeezed" and 4.0 < t < 6.5
         near = {
             "mode": SafetyMode.RELAXED if squeezed else SafetyMode.PASSED,
             "distance_min_m": 0.5,
