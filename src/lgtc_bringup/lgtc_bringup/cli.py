@@ -13,6 +13,7 @@ import shlex
 import sys
 import webbrowser
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -116,6 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--fleet", default=inputs.FLEET, help=f"{inputs.ABOUT['fleet']} (%(default)s)")
     files.add_argument("--count", type=int, metavar="N", help="the first N drones; default: those in the file")
     files.set_defaults(run=_crazyswarm)
+
+    world = commands.add_parser("gazebo", help="write the world and the bridge file that Gazebo needs for a scenario")
+    world.add_argument("folder", type=Path, help="where to")
+    _flight_arguments(world)
+    world.set_defaults(run=_gazebo)
 
     before = commands.add_parser("preflight", help="check all that must hold before drones leave the ground")
     _flight_arguments(before)
@@ -325,6 +331,15 @@ def _crazyswarm(arguments: argparse.Namespace, console: Console) -> int:
     for path, text in crazyswarm.files(fleet, names, arguments.folder).items():
         path.write_text(text, encoding="utf-8")
         console.print(str(path), markup=False, soft_wrap=True)
+    return OK
+
+
+def _gazebo(arguments: argparse.Namespace, console: Console) -> int:
+    plan, _, _ = inputs.prepare(replace(_choice(arguments), backend="gazebo"))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for path in (path for path in plan.files if path != plan.inputs.scenario_file):
+        (arguments.folder / path.name).write_text(plan.files[path], encoding="utf-8")
+        console.print(str(arguments.folder / path.name), markup=False, soft_wrap=True)
     return OK
 
 

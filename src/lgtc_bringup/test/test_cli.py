@@ -232,6 +232,13 @@ def test_ledger_bag_and_report_of_a_flight_tell_the_same_and_a_delivery_that_onl
     assert "1 differ" in capfd.readouterr().out
 
 
+def test_the_world_and_the_bridge_of_a_scenario_are_written_for_gazebo(model_dir, tmp_path, capfd):
+    assert main(["gazebo", str(tmp_path / "gz"), "--scenario", "many", "--model", str(model_dir)]) == cli.OK
+    assert capfd.readouterr().out.split() == [str(tmp_path / "gz" / name) for name in ("world.sdf", "bridge.yaml")]
+    assert (tmp_path / "gz" / "world.sdf").read_text().count("<robotNamespace>cf12<") == 5
+    assert len(yaml.safe_load((tmp_path / "gz" / "bridge.yaml").read_text())) == 1 + 3 * 12
+
+
 def test_an_offline_flight_without_a_record_is_refused(model_dir, capfd):
     assert main(["sim", "--offline", "--no-record", "--model", str(model_dir)]) == cli.USAGE
     assert "--no-record" in capfd.readouterr().err
