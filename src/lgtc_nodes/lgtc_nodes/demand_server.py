@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from lgtc_core import topics, wire
 from lgtc_core.demand.book import BookParams, DemandBook, Request
-from lgtc_core.demand.ledger import KEEP_ROWS_S, Ledger, LedgerInUse
+from lgtc_core.demand.ledger import KEEP_ROWS_S, Ledger, LedgerInUse, Turn
 from lgtc_core.errors import InputError
 from lgtc_core.loop import server
 from lgtc_core.schema import Bounds
@@ -23,8 +23,6 @@ from lgtc_nodes.node import NodeParams, SwarmNode
 
 STANDBY_S = 0.02
 """A standby looks this often whether the ledger is free."""
-YOUNG_S, YOUNG_EVERY_S = 4.0, 0.4
-"""So long after its start, while others discover it, a standby looks this often: one that is older comes first."""
 REVISIONS_PER_START = 2**20
 """Views of one start of the server have other revisions than those of the starts before it."""
 
@@ -50,8 +48,9 @@ class DemandServerParams(NodeParams):
 class DemandServerNode(SwarmNode[DemandServerParams]):
     """Keeps the book of the team.
 
-    Other servers of the same ledger may stand by: they do nothing until the first one ends, however it ends; then one
-    goes on from the ledger within a fraction of the time that a start takes.
+    Other servers of the same ledger may stand by: they do nothing until the first one ends, however it ends; then the
+    one that has waited longest, whom all have discovered, goes on from the ledger within a fraction of the time that a
+    start takes.
 
     Subscribes:
         /<drone>/resources (ResourceState): of every drone: where it is, what it carries, whether it serves.
@@ -80,16 +79,13 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
             DeferredService(self, RosPutIn, topics.PUT_IN, self._each(self._put_in)),
             DeferredService(self, RosDeliver, topics.DELIVER, self._deliver),
         )
-        try:
-            self._begin()
-        except LedgerInUse as error:
-            if not self.params.standby:
-                raise
-            self.get_logger().info(f"standing by: {error.problem}")
+        waits = self.params.standby and self.params.ledger_file
+        self._turn = Turn(self.params.ledger_file) if waits else None
+        if not self._take_over():
+            self.get_logger().info("standing by")
         self.every(self.params.period_s, self._publish)
         self.every(self.params.settle_s, self._settle)
-        self._watch = self.create_timer(YOUNG_EVERY_S, self._take_over)
-        self._old = self.create_timer(YOUNG_S, self._grow_old)
+        self._watch = self.create_timer(STANDBY_S, self._look)
 
     @property
     def book(self) -> DemandBook:
@@ -121,22 +117,31 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
         revision = ledger.opened * REVISIONS_PER_START % 2**32
         self._book = DemandBook.for_team(self.team, self.params.book, ledger, ledger.accounts, revision)
 
-    def _take_over(self) -> None:
-        """Begin, if the ledger is free."""
-        if self._book is None:
+    def _take_over(self) -> bool:
+        """Begin, if it is this server's turn and the ledger is free; whether it serves.
+
+        Raises:
+            LedgerError: the ledger cannot be used.
+        """
+        if self._turn is None:
+            self._begin()
+            return True
+        if self._turn.mine():
             try:
                 self._begin()
             except LedgerInUse:
+                return False
+            self._turn.pass_on()
+            return True
+        return False
+
+    def _look(self) -> None:
+        """On standby: begin as soon as it can."""
+        if self._book is None:
+            if not self._take_over():
                 return
             self.get_logger().info("took over")
         self.destroy_timer(self._watch)
-        self.destroy_timer(self._old)
-
-    def _grow_old(self) -> None:
-        """Discovered by now: look often."""
-        self.destroy_timer(self._old)
-        self.destroy_timer(self._watch)
-        self._watch = self.create_timer(STANDBY_S, self._take_over)
 
     def _resources(self, drone: str, resources: wire.Resources) -> None:
         if self._book is None:

@@ -348,13 +348,7 @@ class Ledger(LedgerReader):
         self._clock, self._utc, self.keep_rows_s = clock, utc, keep_rows_s
         self.kinds = tuple(kinds)
         self._since_checkpoint = 0
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise LedgerError(
-                str(self.path), f"cannot be written ({error.strerror})", "check folder, file and their permissions"
-            ) from error
+        self._lock = _lock_file(Path(f"{self.path}.lock"))
         try:
             self._take_lock()
             self._open()
@@ -446,14 +440,12 @@ class Ledger(LedgerReader):
                 newer_s = utc_s
 
     def _take_lock(self) -> None:
-        """One writer: the lock belongs to the open file, so it ends with the process even after SIGKILL."""
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        """One writer."""
+        if not _locked(self._lock):
             holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
             raise LedgerInUse(
                 str(self.path), f"another demand server (process {holder}) writes to it", "end that one first"
-            ) from None
+            )
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
 
@@ -554,6 +546,32 @@ class Ledger(LedgerReader):
         return _Transaction(self._db, self._error)
 
 
+class Turn:
+    """Who is the next to write to a ledger: of those that wait, the one that has waited longest.
+
+    Args:
+        path: the ledger.
+
+    Raises:
+        LedgerError: the folder cannot be written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._lock: int | None = _lock_file(Path(f"{path}.next"))
+        self._mine = False
+
+    def mine(self) -> bool:
+        """Whether it is this process's turn."""
+        self._mine = self._mine or (self._lock is not None and _locked(self._lock))
+        return self._mine
+
+    def pass_on(self) -> None:
+        """Let the next one wait."""
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock, self._mine = None, False
+
+
 class LedgerInUse(LedgerError):
     """Another process writes to the ledger."""
 
@@ -627,6 +645,28 @@ def _impossible(accounts: Accounts, change: Change) -> Iterator[str]:
         carried = change.put_in + (0.0 if math.isnan(before) else before)
         if abs(carried - change.carried) > NEGLIGIBLE_AMOUNT * max(1.0, abs(carried)):
             yield f"left {change.carried:g} {change.kind} on {change.drone}, where {carried:g} is what adds up"
+
+
+def _lock_file(path: Path) -> int:
+    """Descriptor of a lock file, which is made, with its folder, if there is none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise LedgerError(
+            str(path.with_suffix("")),
+            f"cannot be written ({error.strerror})",
+            "check folder, file and their permissions",
+        ) from error
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock an open file, if nobody else has; the lock belongs to it, and ends with the process even after SIGKILL."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _json(plain: Any) -> str:

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lgtc_core.demand.book import BookParams, ConsumerEdit, Delivery, DemandBook, Request
 from lgtc_core.demand.consumer import ConsumerSpec
-from lgtc_core.demand.ledger import CHECKPOINT_ROWS, SHARE, Ledger, LedgerReader
+from lgtc_core.demand.ledger import CHECKPOINT_ROWS, SHARE, Ledger, LedgerReader, Turn
 from lgtc_core.errors import LedgerError
 from lgtc_core.fleet.team import Edit
 from lgtc_core.world import rules
@@ -554,6 +554,17 @@ def test_a_second_server_on_the_same_ledger_is_refused_and_a_reader_is_not(tmp_p
         assert reader.check() == []
     ledger.close()
     _open(path).close()
+
+
+def test_of_those_that_wait_for_a_ledger_the_one_that_has_waited_longest_is_next(tmp_path: Path) -> None:
+    first, second, third = (Turn(tmp_path / "new" / "ledger.sqlite") for _ in range(3))
+    assert [one.mine() for one in (first, second, third)] == [True, False, False]
+    first.pass_on()
+    assert [one.mine() for one in (first, second, third)] == [False, True, False]
+    assert second.mine()
+    second.pass_on()
+    assert third.mine()
+    third.pass_on()
 
 
 @pytest.mark.parametrize("seed", range(12))
