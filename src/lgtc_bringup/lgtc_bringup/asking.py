@@ -128,6 +128,10 @@ class Asking:
             self._executor.spin_once(timeout_sec=0.05)
         return {name: _seen(heard[name], [battery for _, battery in batteries[name]], real_time) for name in names}
 
+    def speakers(self, topic: str) -> int:
+        """How many publish a topic, as far as is known by now."""
+        return int(self._node.count_publishers(topic))
+
     def _collect(self, kind: Any, topic: str, into: list[tuple[float, Any]]) -> None:
         """Put every message of a topic there, with its time of arrival [s]."""
 

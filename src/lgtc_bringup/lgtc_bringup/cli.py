@@ -36,7 +36,7 @@ from lgtc_bringup.inputs import Choice
 from lgtc_bringup.live import LiveView
 from lgtc_bringup.plan import LEDGER_FILE, Plan
 from lgtc_bringup.runner import ProcessError, Runner, environment_of
-from lgtc_core import schema
+from lgtc_core import schema, topics
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ConfigError, LgtcError
 from lgtc_core.fleet.fleet import load_fleet
@@ -314,6 +314,8 @@ def _preflight(arguments: argparse.Namespace, console: Console) -> int:
 
         with Asking() as asking:
             seen = asking.seen(team.names, arguments.listen, real_time=plan.backend == "crazyflie")
+            speakers = asking.speakers(topics.CLOCK)
+        checks += (gate.clock_source(plan.backend != "crazyflie", speakers),)
         checks += gate.observed(team, seen, arguments.listen)
     console.print(show.checks_table(checks))
     refused = [check for check in checks if not check.passed]

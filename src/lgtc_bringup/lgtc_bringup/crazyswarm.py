@@ -21,6 +21,8 @@ from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.fleet import DroneEntry, Fleet, merge
 
 NAMESPACE = "crazyswarm"
+NO_URI = "usb://0"
+"""Of a drone without an address: nobody answers there."""
 SETPOINT_HZ = 50.0
 POSE_HZ = 20.0
 STATUS_HZ = 5.0
@@ -47,7 +49,7 @@ def crazyflies(fleet: Fleet, drones: Mapping[str, DroneEntry]) -> dict[str, Any]
         "robots": {
             name: {
                 "enabled": True,
-                "uri": drone.uri or "usb://0",
+                "uri": drone.uri or NO_URI,
                 "initial_position": [float(drone.start_m[0]), float(drone.start_m[1]), 0.0],
                 "type": str(drone.type),
             }
@@ -194,12 +196,28 @@ def radio_of(uri: str) -> int:
     return int(found["radio"])
 
 
+def of_robot(content: Mapping[str, Any], name: str, key: str) -> dict[str, Any]:
+    """A part of a crazyflies.yaml's content as it holds for one robot: all < its type < its own."""
+    robot = content["robots"][name]
+    layers = (content["all"], content["robot_types"].get(robot["type"], {}), robot)
+    parts = [layer.get(key, {}) for layer in layers]
+    return merge(merge(parts[0], parts[1]), parts[2])
+
+
+def logged_hz(content: Mapping[str, Any], name: str, topic: str) -> float:
+    """How often one of crazyswarm2's topics of a robot comes over the radio [Hz]; 0: not logged."""
+    logging = of_robot(content, name, "firmware_logging")
+    topics = logging.get("default_topics", {}) if logging.get("enabled", True) else {}
+    return float(topics.get(topic, {}).get("frequency", 0.0))
+
+
 def radio_load_per_s(content: Mapping[str, Any]) -> dict[int, float]:
-    """Planned packets per second by radio, of a crazyflies.yaml's content."""
-    topics = content["all"]["firmware_logging"].get("default_topics", {})
-    logged_hz = sum(float(topic["frequency"]) for topic in topics.values())
+    """Planned packets per second by radio, of a crazyflies.yaml's content; robots that are not enabled send none."""
     load: dict[int, float] = {}
-    for robot in content["robots"].values():
-        radio = radio_of(robot["uri"])
-        load[radio] = load.get(radio, 0.0) + SETPOINT_HZ + logged_hz
+    for name, robot in content["robots"].items():
+        if robot.get("enabled", True):
+            topics = of_robot(content, name, "firmware_logging").get("default_topics", {})
+            packets = SETPOINT_HZ + sum(logged_hz(content, name, topic) for topic in topics)
+            radio = radio_of(robot["uri"])
+            load[radio] = load.get(radio, 0.0) + packets
     return load

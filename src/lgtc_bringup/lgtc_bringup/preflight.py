@@ -2,57 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lgtc_bringup import crazyswarm
 from lgtc_bringup.plan import Plan
 from lgtc_core.errors import ConfigError
-from lgtc_core.fleet.fleet import DroneEntry, load_fleet
+from lgtc_core.fleet.fleet import load_fleet
 from lgtc_core.fleet.team import Team
 from lgtc_core.flight.gate import POSE_HZ, Check
 
 
-def planned(team: Team, drones: Mapping[str, DroneEntry], content: Mapping[str, Any]) -> tuple[Check, ...]:
+def planned(team: Team, content: Mapping[str, Any]) -> tuple[Check, ...]:
     """What the files say of a flight on real Crazyflies. Fleet, scenario and model were checked when they were read.
 
     Args:
         team: who flies.
-        drones: the same drones as the fleet file has them.
-        content: of crazyflies.yaml, the user's keys merged.
+        content: of crazyflies.yaml, the user's keys merged: they may change any of it, for all, a type or one robot.
+
+    Raises:
+        ConfigError: an address that is none.
     """
-    parameters = content["all"]["firmware_params"]
-    stabilizer, high_level = parameters.get("stabilizer", {}), parameters.get("commander", {}).get("enHighLevel")
-    controller, estimator = stabilizer.get("controller"), stabilizer.get("estimator")
-    without = [name for name in team.names if drones[name].uri is None]
-    hz = content["all"]["firmware_logging"].get("default_topics", {}).get("pose", {}).get("frequency", 0)
-    load = crazyswarm.radio_load_per_s(content)
+    robots, names = content["robots"], team.names
+    parameters = {name: crazyswarm.of_robot(content, name, "firmware_params") for name in names}
+
+    def values(group: str, parameter: str) -> dict[str, Any]:
+        return {name: parameters[name].get(group, {}).get(parameter) for name in names}
+
+    uris = {name: robots[name]["uri"] for name in names}
+    missing = [name for name in names if uris[name] == crazyswarm.NO_URI]
+    shared = [name for name in names if list(uris.values()).count(uris[name]) > 1 and name not in missing]
+    addresses = f"none of {', '.join(missing)}" if missing else f"one for {', '.join(shared)}" if shared else ""
+    off = [name for name in names if not robots[name].get("enabled", True)]
+    pose_hz = {name: crazyswarm.logged_hz(content, name, "pose") for name in names}
+    slowest = min(names, key=lambda name: pose_hz[name])
     return (
-        Check(
+        _all_of(
             "Controller",
-            f"stabilizer.controller {controller}",
+            "stabilizer.controller",
+            values("stabilizer", "controller"),
+            (crazyswarm.MELLINGER, crazyswarm.PID),
             f"{crazyswarm.MELLINGER} (Mellinger) or {crazyswarm.PID} (PID), which follow full states",
-            controller in (crazyswarm.MELLINGER, crazyswarm.PID),
         ),
-        Check(
+        _all_of(
             "Estimator",
-            f"stabilizer.estimator {estimator}",
+            "stabilizer.estimator",
+            values("stabilizer", "estimator"),
+            (crazyswarm.KALMAN,),
             f"{crazyswarm.KALMAN} (Kalman), which uses motion capture",
-            estimator == crazyswarm.KALMAN,
         ),
-        Check(
+        _all_of(
             "High-level commander",
-            f"commander.enHighLevel {high_level}",
+            "commander.enHighLevel",
+            values("commander", "enHighLevel"),
+            (1,),
             "1, for take-off and landing",
-            high_level == 1,
         ),
+        Check("Enabled", f"not {', '.join(off)}" if off else f"all {len(names)}", "all that fly", not off, tuple(off)),
         Check(
             "Radio addresses",
-            f"none of {', '.join(without)}" if without else f"{len(team.names)}, all different",
+            addresses or f"{len(names)}, all different",
             "one of its own per drone (`uri` in the fleet file)",
-            not without,
+            not addresses,
+            tuple(missing or shared),
         ),
-        Check("Pose log", f"{hz:g} Hz", f"at least {POSE_HZ:g} Hz", hz >= POSE_HZ),
+        Check(
+            "Pose log",
+            f"{pose_hz[slowest]:g} Hz ({slowest})",
+            f"at least {POSE_HZ:g} Hz",
+            pose_hz[slowest] >= POSE_HZ,
+            (slowest,),
+        ),
         *(
             Check(
                 f"Load of radio {radio}",
@@ -60,9 +80,16 @@ def planned(team: Team, drones: Mapping[str, DroneEntry], content: Mapping[str, 
                 f"at most {crazyswarm.RADIO_BUDGET_PER_S:g} packets/s; spread the drones over more radios",
                 packets <= crazyswarm.RADIO_BUDGET_PER_S,
             )
-            for radio, packets in sorted(load.items())
+            for radio, packets in sorted(crazyswarm.radio_load_per_s(content).items())
         ),
     )
+
+
+def _all_of(name: str, parameter: str, values: Mapping[str, Any], allowed: Sequence[int], needed: str) -> Check:
+    """A firmware parameter that has one of the allowed values in every drone."""
+    wrong = tuple(drone for drone, value in values.items() if value not in allowed)
+    told = ", ".join(f"{values[drone]} in {drone}" for drone in wrong) or ", ".join(map(str, set(values.values())))
+    return Check(name, f"{parameter} {told}", needed, not wrong, wrong)
 
 
 def of_files(plan: Plan, team: Team) -> tuple[Check, ...]:
@@ -76,7 +103,7 @@ def of_files(plan: Plan, team: Team) -> tuple[Check, ...]:
     fleet = load_fleet(plan.inputs.fleet_file)
     everybody = fleet.first(max(len(fleet.drones), len(team.drones)))
     drones = {name: everybody[name] for name in team.names}
-    return planned(team, drones, crazyswarm.crazyflies(fleet, drones))
+    return planned(team, crazyswarm.crazyflies(fleet, drones))
 
 
 def refuse(plan: Plan, team: Team) -> None:

@@ -33,7 +33,7 @@ SCENARIO: dict[str, Any] = {
 def planned(**changes: Any) -> tuple[Check, ...]:
     fleet = build_fleet({**FLEET, **changes}, "fleet")
     team = resolve(fleet, build_scenario(SCENARIO, "scenario"))
-    return preflight.planned(team, fleet.drones, crazyswarm.crazyflies(fleet, fleet.drones))
+    return preflight.planned(team, crazyswarm.crazyflies(fleet, fleet.drones))
 
 
 def refused(checks: tuple[Check, ...]) -> list[str]:
@@ -52,6 +52,11 @@ def test_the_generated_files_pass() -> None:
         ({"all": {"firmware_params": {"commander": {"enHighLevel": 0}}}}, "High-level commander"),
         ({"all": {"firmware_logging": {"default_topics": {"pose": {"frequency": 1}}}}}, "Pose log"),
         ({"all": {"firmware_logging": {"default_topics": {"pose": {"frequency": 200}}}}}, "Load of radio 0"),
+        ({"robots": {"cf2": {"firmware_params": {"stabilizer": {"controller": 5}}}}}, "Controller"),
+        ({"robot_types": {"crazyflie": {"firmware_params": {"stabilizer": {"estimator": 1}}}}}, "Estimator"),
+        ({"robots": {"cf2": {"firmware_logging": {"enabled": False}}}}, "Pose log"),
+        ({"robots": {"cf2": {"enabled": False}}}, "Enabled"),
+        ({"robots": {"cf2": {"uri": "radio://0/80/2M/E7E7E7E701"}}}, "Radio addresses"),
     ],
 )
 def test_a_users_key_that_cannot_fly_is_refused_by_its_own_check(keys: dict[str, Any], check: str) -> None:

@@ -36,7 +36,9 @@ _SD = Bounds(0.0, 0.1, "m")
 class WorldParams:
     """How the world is stepped and seen."""
 
-    dt_s: Annotated[float, Bounds(0.002, 0.02, "s"), "Time step; also the period of /clock"] = 0.01
+    dt_s: Annotated[float, Bounds(0.005, 0.02, "s"), "Time step; also the period of /clock, hence at most 200 Hz"] = (
+        0.01
+    )
     pose_period_s: Annotated[float, _PERIOD, "Time between two poses of a drone"] = 0.02
     battery_period_s: Annotated[float, _PERIOD, "Time between two battery readings of a drone"] = 0.2
     placement_sd_m: Annotated[float, _SD, "Standard deviation of a start place, per axis"] = 0.01
