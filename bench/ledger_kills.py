@@ -1,6 +1,6 @@
 """Kill the demand server again and again while clients deliver, and count what was lost, doubled or late.
 
-    setup/run python bench/ledger_kills.py --kills 1000 --standbys 4 --pause 1.3 --folder runs/ledger_kills
+    setup/run python bench/ledger_kills.py --kills 1000 --standbys 4 --pause 2 --folder runs/ledger_kills
     setup/run python bench/ledger_kills.py --summary --folder runs/ledger_kills
 
 The kills are made in portions of a hundred, each with a new ledger; the same command goes on where it was stopped. The

@@ -110,7 +110,8 @@ def _show(arguments: argparse.Namespace, console: Console) -> int:
         console.print(table)
     for one in rows:
         content = ", ".join(f"{key} {value}" for key, value in vars(one.change).items() if key != "consumer")
-        console.print(f"{one.seq:6d} {one.stamp_s:10.3f} s  {type(one.change).__name__}: {content}", markup=False)
+        words = f"{one.seq:6d} {one.stamp_s:10.3f} s  {type(one.change).__name__}: {content}"
+        console.print(words, markup=False, soft_wrap=True)
     return 0
 
 

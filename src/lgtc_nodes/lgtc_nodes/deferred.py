@@ -44,8 +44,12 @@ class DeferredService:
         service.send_response = self._hold
 
     def answer(self) -> int:
-        """Answer what came since the last time; returns how many were answered."""
-        waiting, self._waiting = self._waiting, []
+        """Answer what came since the last time; returns how many were answered.
+
+        Of a request that came several times, the last is answered: to send to a client that is not discovered yet takes
+        a tenth of a second each time, and after a start all of them have been waiting.
+        """
+        waiting, self._waiting = _newest(self._waiting), []
         answered = 0
         if waiting:
             answers, now_s = self._decide([request for request, _, _ in waiting]), self._now_s()
@@ -71,3 +75,9 @@ class DeferredService:
 
     def _now_s(self) -> float:
         return float(self._node.get_clock().now().nanoseconds) / wire.NS_PER_S
+
+
+def _newest(waiting: list[tuple[Any, Any, float]]) -> list[tuple[Any, Any, float]]:
+    """Without requests that came again, by their id."""
+    last = {getattr(one[0], "request_id", "") or n: one for n, one in enumerate(waiting)}
+    return list(last.values())
