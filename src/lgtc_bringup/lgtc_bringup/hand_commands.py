@@ -52,7 +52,8 @@ def _set(arguments: argparse.Namespace, console: Console) -> int:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
         words = f"; {answer.message}" if answer.message else ""
-        console.print(f"{arguments.drone} carries {answer.amount:g} {arguments.kind} now{words}", markup=False)
+        sentence = f"{arguments.drone} carries {answer.amount:g} {arguments.kind} now{words}"
+        console.print(sentence, markup=False, soft_wrap=True)
     return 0
 
 

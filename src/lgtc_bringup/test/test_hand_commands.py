@@ -1,6 +1,7 @@
 """The operator's hand: every command against the real demand server, and the ledger that it leaves behind."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -114,10 +115,15 @@ class Server:
             "scenario_file": str(inputs.scenario_path("first_delivery")),
             "ledger_file": str(folder / "ledger.sqlite"),
         }
-        (folder / "params.yaml").write_text(yaml.safe_dump({"/demand_server": {"ros__parameters": values}}))
-        command = [sys.executable, "-m", "lgtc_nodes.host", "--node", "demand_server"]
-        command += ["--ros-args", "--params-file", str(folder / "params.yaml")]
-        self.process = subprocess.Popen(command, env=self.environment)
+        monitor = {key: value for key, value in values.items() if key != "ledger_file"}
+        params = {"/demand_server": values, "/cf1/resource_monitor": monitor}
+        (folder / "params.yaml").write_text(yaml.safe_dump({k: {"ros__parameters": v} for k, v in params.items()}))
+        self._arguments = ["--ros-args", "--params-file", str(folder / "params.yaml")]
+        self.process = self.start("demand_server")
+
+    def start(self, node: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "lgtc_nodes.host", "--node", node, *self._arguments]
+        return subprocess.Popen(command, env=self.environment)
 
     def lgtc(self, *words: str, code: int = cli.OK) -> str:
         command = [sys.executable, "-m", "lgtc_bringup.cli", *words]
@@ -183,6 +189,36 @@ def test_what_is_exported_is_a_scenario_and_is_imported_as_it_was(server: Server
     whole.write_text(yaml.safe_dump(scenario))
     assert set(load_scenario(whole).file.consumers) == set(before)
     assert len(load_team(inputs.fleet_path("fleet"), whole).consumers) == 3
+
+
+@pytest.mark.ros
+def test_a_supply_set_by_hand_is_answered_when_the_ledger_has_it_or_says_that_it_has_not(
+    server: Server, tmp_path: Path
+) -> None:
+
+    def booked(expected: float) -> None:
+        end_s, carried = time.monotonic() + 30.0, math.nan
+        while carried != expected:
+            assert time.monotonic() < end_s, f"the ledger has {carried}"
+            time.sleep(0.2)
+            with LedgerReader(tmp_path / "ledger.sqlite") as ledger:
+                carried = ledger.audit().accounts.carried("cf1", 1)
+
+    assert server.consumers()
+    monitor = server.start("resource_monitor:cf1")
+    try:
+        booked(0.7)
+        answer = json.loads(server.lgtc("supply", "set", "cf1", "parcel", "0.75", "--json"))
+        assert (answer["carried"], answer["message"]) == (0.75, "")
+        booked(0.75)
+        server.process.kill()
+        server.process.wait()
+        assert "the ledger does not have it yet" in server.lgtc("supply", "set", "cf1", "parcel", "0.25")
+        server.process = server.start("demand_server")
+        booked(0.25)
+    finally:
+        monitor.kill()
+        monitor.wait()
 
 
 @pytest.mark.ros

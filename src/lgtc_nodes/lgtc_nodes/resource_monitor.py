@@ -71,8 +71,10 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
         self.hear(topics.BATTERY, wire.battery_from_wire, self.carrier.battery)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.carrier.vehicle)
         self.hear(topics.DEMAND, wire.demand_from_wire, self.carrier.demand)
-        self._set: dict[int, tuple[Any, SupplyAnswer, float]] = {}
-        """Requests by identity that wait for the ledger: what they did, and since when the ledger is being told [s]."""
+        self._set: dict[int, tuple[Any, SupplyAnswer]] = {}
+        """Requests by identity that wait for the ledger, and what they did."""
+        self._told_since_s: dict[str, float] = {}
+        """Loads of these requests, and since when the ledger is being told [s]."""
         self._refused: dict[str, str] = {}
         """Loads that the ledger refused, and why."""
         self._settings = DeferredService(self, RosSetSupply, topics.SET_SUPPLY, self._set_supplies)
@@ -96,12 +98,12 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
         self._set = {}
         return [self._set_supply(request, known.get(id(request))) for request in requests]
 
-    def _set_supply(self, request: Any, known: tuple[Any, SupplyAnswer, float] | None) -> wire.Wire | None:
+    def _set_supply(self, request: Any, known: tuple[Any, SupplyAnswer] | None) -> wire.Wire | None:
         """The answer to a request that is new, or that waits for the ledger; None: it waits."""
-        _, answer, since_s = known or (request, self._carry(request), self.now_s())
+        _, answer = known or (request, self._carry(request))
         if self.carrier.account.unbooked(answer.load):
-            if self.now_s() - since_s < UNBOOKED_S:
-                self._set[id(request)] = request, answer, since_s
+            if self.now_s() - self._told_since_s.setdefault(answer.load, self.now_s()) < UNBOOKED_S:
+                self._set[id(request)] = request, answer
                 return None
             answer = answer._replace(message="the demand server is silent: the ledger does not have it yet")
         if answer.load in self._refused:
@@ -143,6 +145,7 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
         self._asked.pop(load.request_id, None)
         if answer.final:
             self.carrier.loaded(load.request_id, answer.accepted, answer.carried)
+            self._told_since_s.pop(load.request_id, None)
             self._refused = {} if answer.accepted else {load.request_id: answer.message}
         if not answer.accepted:
             self.tell(topics.PUT_IN, answer.message)
