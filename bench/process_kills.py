@@ -36,7 +36,7 @@ import rclpy
 import yaml
 from rclpy.executors import SingleThreadedExecutor
 
-from lgtc_bringup.usage import pid_of
+from lgtc_bringup.usage import pid_of, processes_of
 from lgtc_core import topics, wire
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, VehiclePhase
 from lgtc_core.loop.stand_in import SIGNATURE
@@ -46,7 +46,7 @@ RESTARTED = ("demand_server", "stand_in", "mind")
 """Killed in every round: the flight goes on."""
 KINDS = ("recorder", *RESTARTED, "wings", "supervisor")
 """In this order in every flight: what ends a drone's flight, or the mission, comes last."""
-WATCHED_S = 4.0
+WATCHED_S = 3.0
 """Simulated time from one kill to the next."""
 STREAMING = (VehiclePhase.HOLDING, VehiclePhase.FLYING)
 HOLDS = (SafetyMode.NOMINAL_LOST, SafetyMode.RELAXED)
@@ -162,24 +162,23 @@ def fly(arguments: argparse.Namespace, results: Path) -> None:
             command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
     watch = Bystander([f"cf{i + 1}" for i in range(arguments.drones)], arguments.domain)
-    rows: list[dict[str, Any]] = []
+    keep = partial(kill_and_keep, watch, run_dir, results)
     try:
         flying = partial(all_fly, watch)
         if not watch.spin(flying, 180.0):
             raise SystemExit(f"no flight within 180 s; see {run_dir / 'lgtc.log'}")
-        rows.append(kill(watch, "recorder", run_dir))
+        keep("recorder")
         for k in range(arguments.rounds):
             for kind in RESTARTED:
-                rows.append(kill(watch, kind, run_dir, watch.drones[k % len(watch.drones)] if kind == "mind" else ""))
+                keep(kind, watch.drones[k % len(watch.drones)] if kind == "mind" else "")
         for name in in_the_air(watch)[1:]:
-            rows.append(kill(watch, "wings", run_dir, name))
-        rows.append(kill(watch, "supervisor", run_dir))
-        watch.spin(lambda: flight.poll() is not None, 90.0)
-        for row in rows:
-            row |= {"closest_m": round(watch.closest_m, 3), "fall_mps": round(watch.fall_mps, 2)}
-            print(json.dumps(row), flush=True)
-        with results.open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+            keep("wings", name)
+        keep("supervisor")
+        ended_s = time.monotonic() + 60.0
+        while set(processes_of(run_dir)) - {flight.pid} and time.monotonic() < ended_s:
+            watch.spin(lambda: False, 0.5)
+        flight.kill()  # it is alone now, and at work on a report that nobody reads
+        flight.wait()
     finally:
         if flight.poll() is None:
             os.killpg(flight.pid, signal.SIGINT)
@@ -196,6 +195,15 @@ def all_fly(watch: Bystander) -> bool:
 def in_the_air(watch: Bystander) -> list[str]:
     """The drones whose setpoints must not pause."""
     return [name for name in watch.drones if watch.phases.get(name) in STREAMING]
+
+
+def kill_and_keep(watch: Bystander, run_dir: Path, results: Path, kind: str, victim: str = "") -> None:
+    """Kill one process and add what followed to the file at once: a flight may be cut short."""
+    row = kill(watch, kind, run_dir, victim)
+    row |= {"closest_m": round(watch.closest_m, 3), "fall_mps": round(watch.fall_mps, 2)}
+    print(json.dumps(row), flush=True)
+    with results.open("a") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def kill(watch: Bystander, kind: str, run_dir: Path, victim: str = "") -> dict[str, Any]:
