@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Callable
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 import yaml
+from scipy.spatial.transform import Rotation
 
 from lgtc_core.fleet.team import DroneSpec, Team
-from lgtc_sim import gazebo
-from lgtc_sim.body import GRAVITY_MPS2
+from lgtc_core.flight.phases import MissionPhase, VehiclePhase
+from lgtc_sim import gazebo, vehicle
+from lgtc_sim.body import GRAVITY_MPS2, Drive
 from lgtc_sim.crazyflie import AIRFRAMES, RPM
+from lgtc_sim.offline import fly
+from lgtc_sim.remote import RemoteBodies
 
 MakeTeam = Callable[..., Team]
 SIZES = [1, 5, 50]
@@ -180,7 +185,12 @@ class Flown:
         # moments about x, y, z and thrust of squared rotor speeds: r x f, and the drag against the turning
         self.effect = k * np.array([at[:, 1], -at[:, 0], -sense * c, np.ones(4)])
         self.top = numbers(motors[0], "maxRotVelocity")[0]
-        self.turn, self.rate, self.velocity, self.position = np.eye(3), np.zeros(3), np.zeros(3), np.zeros(3)
+        self.turn, self.rate, self.velocity, self.position = (
+            np.eye(3),
+            np.zeros(3),
+            np.zeros(3),
+            np.array([0.0, 0.0, 1.0]),
+        )
         self.rotors = np.full(4, math.sqrt(self.m * GRAVITY_MPS2 / 4.0 / k))
 
     def step(self, command_body: np.ndarray, dt_s: float) -> None:
@@ -204,7 +214,20 @@ class Flown:
         self.turn, _ = np.linalg.qr(turned)
         self.turn *= np.sign(np.sum(self.turn * turned, axis=0))
         self.velocity = self.velocity + dt_s * (down + r[:, 2] * thrust / self.m)
+        self._move(dt_s)
+
+    def fall(self, dt_s: float) -> None:
+        """Rotors off."""
+        self.rotors = np.zeros(4)
+        self.velocity = self.velocity - dt_s * np.array([0.0, 0.0, GRAVITY_MPS2])
+        self._move(dt_s)
+
+    def _move(self, dt_s: float) -> None:
         self.position = self.position + dt_s * self.velocity
+        if self.position[2] <= 0.0:
+            self.position[2], self.velocity = 0.0, np.array([0.0, 0.0, max(self.velocity[2], 0.0)])
+            if not self.rotors.any():
+                self.turn, self.rate = np.eye(3), np.zeros(3)
 
 
 @pytest.mark.parametrize("direction", [(1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)])
@@ -215,7 +238,7 @@ def test_by_its_gains_a_model_follows_a_velocity_about_as_fast_as_guard_and_pilo
     (model,) = drones_of(gazebo.world(team))
     flown, axis = Flown(model, team.drones[0]), np.array(direction)
     speeds = []
-    for _ in range(2000):
+    for _ in range(1500):
         flown.step(flown.turn.T @ (0.5 * axis), 0.001)
         speeds.append(flown.velocity @ axis)
     lag_s = 0.001 * int(np.argmax(np.array(speeds) >= 0.5 * (1.0 - math.exp(-1.0))))
@@ -225,3 +248,41 @@ def test_by_its_gains_a_model_follows_a_velocity_about_as_fast_as_guard_and_pilo
     assert tau_s <= lag_s + 0.03
     assert lag_s <= tau_s + 0.1
     assert np.linalg.norm(flown.velocity - speeds[-1] * axis) < 0.01
+
+
+class FlownBodies(RemoteBodies):
+    """What the adapter commands, followed by the models of the world."""
+
+    def __init__(self, team: Team, position_m: np.ndarray) -> None:
+        speeds = [[drone.max_speed_mps, drone.climb_speed_mps] for drone in team.drones]
+        super().__init__(position_m, *np.array(speeds).T, 2.0)
+        self.flown = [
+            Flown(model, drone) for model, drone in zip(drones_of(gazebo.world(team)), team.drones, strict=True)
+        ]
+        for one, at_m in zip(self.flown, position_m, strict=True):
+            one.position, one.rotors = at_m.copy(), np.zeros(4)
+
+    def step(self, drive: Drive, voltage_v: np.ndarray, dt_s: float) -> None:
+        super().step(drive, voltage_v, dt_s)
+        for i, one in enumerate(self.flown):
+            for _ in range(round(dt_s / 0.002)):
+                if self.enabled[i]:
+                    one.step(self.twist_mps(i), 0.002)
+                else:
+                    one.fall(0.002)
+            self.seen(i, one.position, Rotation.from_matrix(one.turn).as_quat(), one.turn.T @ one.velocity)
+
+
+def test_a_team_flies_from_the_ground_to_the_ground_on_the_models_of_the_world(
+    make_team: MakeTeam, greedy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = {f"cf{i}": {"start_m": [x_m, 0.0]} for i, x_m in enumerate((-1.8, 0.0, 1.8), start=1)}
+    team = make_team(fleet={"drones": starts, "all": {"max_speed_mps": 0.8}}, vehicle="crazyflie", duration_s=4.0)
+    monkeypatch.setattr(vehicle, "_body", lambda _, position_m, *others: FlownBodies(team, position_m))
+    result = fly(team, greedy_model)
+    assert [phase for _, phase, _ in result.mission][-1] is MissionPhase.DONE
+    assert (result.phase == VehiclePhase.FLYING).any(axis=0).all()
+    assert (result.phase[-1] == VehiclePhase.LANDED).all()
+    travelled_m = np.abs(result.position_m - result.position_m[0]).max(axis=0)
+    assert travelled_m[:, :2].max(axis=1).min() > 0.3
+    assert travelled_m[:, 2] == pytest.approx(0.6, abs=0.1)
