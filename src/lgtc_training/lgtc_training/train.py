@@ -335,14 +335,18 @@ def origin(seed: int, device: torch.device, processes: Processes) -> dict[str, A
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": processes.size,
-        "packages": {name: version for name, version in sorted(_packages())},
+        "packages": dict(sorted(_packages().items())),
     }
 
 
-def _packages() -> Iterator[tuple[str, str]]:
+def _packages() -> dict[str, str]:
+    """Version of every package; of two of one name the one that is imported, which is found first."""
+    found: dict[str, str] = {}
     for package in metadata.distributions():
-        if package.metadata["Name"]:
-            yield package.metadata["Name"], package.version
+        name = package.metadata["Name"]
+        if name:
+            found.setdefault(name, package.metadata["Version"] or "unknown")
+    return found
 
 
 def train(

@@ -23,7 +23,8 @@ from lgtc_core.errors import ConfigError
 from lgtc_training import checkpoint
 from lgtc_training.configuration import ExperimentConfig
 from lgtc_training.ippo import DivergenceError, Losses
-from lgtc_training.train import Trainer, chosen_device, differences, progress, train
+from lgtc_training.processes import Processes
+from lgtc_training.train import Trainer, chosen_device, differences, origin, progress, train
 
 SMALL = dataclasses.replace(
     EXPERIMENT,
@@ -212,6 +213,20 @@ def test_a_changed_configuration_is_told_and_recorded(tmp_path: Path, caplog: py
     assert json.loads((tmp_path / checkpoint.ORIGIN).read_text())["starts"][-1]["changed"] == [
         "algorithm.clip: 0.1 -> 0.2"
     ]
+
+
+def test_the_origin_names_the_package_that_is_imported_also_where_a_leftover_of_the_same_name_has_no_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, lines in (("kept", "Name: swarmlike\nVersion: 2.0\n"), ("leftover", "Name: swarmlike\n")):
+        place = tmp_path / folder / f"swarmlike-{folder}.dist-info"
+        place.mkdir(parents=True)
+        (place / "METADATA").write_text(f"Metadata-Version: 2.1\n{lines}", encoding="utf-8")
+    versions = []
+    for order in (("kept", "leftover"), ("leftover", "kept")):
+        monkeypatch.setattr(sys, "path", [*(str(tmp_path / folder) for folder in order), *sys.path])
+        versions.append(origin(0, torch.device("cpu"), Processes())["packages"]["swarmlike"])
+    assert versions == ["2.0", "unknown"]
 
 
 def test_differences_name_the_place() -> None:

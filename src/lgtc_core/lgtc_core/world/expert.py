@@ -7,9 +7,11 @@ hexagonal grid, so that a crowd fits); a proportional controller flies there, wi
     a_i = clip( k (s_i - p_i) ) + sum_j w (1 - |p_i - p_j| / rho)_+ (p_i - p_j) / |p_i - p_j|,   |a_i| <= 1
 
 Spread: the same without a centre. An agent flies only as far into the disc as the n agents that have chosen it leave
-room for, and keeps its distance from its neighbours; it needs no more than what it hears within C:
+room for, and keeps its distance from its neighbours; it needs no more than what it hears within C. Where pull and push
+balance it moves slowly: at full strength neighbours throw each other to and fro from tick to tick.
 
-    a_i = clip( k (d_m - p_i) (1 - rho_n / |d_m - p_i|)_+ ) + sum_j w (1 - |p_i - p_j| / s)_+ (p_i - p_j) / |p_i - p_j|
+    a_i = clip( (c + (1 - c) |u_i|) (u_i + sum_j w_s (1 - |p_i - p_j| / s)_+ (p_i - p_j) / |p_i - p_j|) )
+    u_i = clip( k (d_m - p_i) (1 - rho_n / |d_m - p_i|)_+ )
     rho_n = .85 s_h sqrt( n sqrt(3) / (2 pi) ),  rho_1 = 0        radius of n places on a hexagonal grid, spacing s_h
 
 Greedy: every agent flies to the nearest consumer that asks for what it carries.
@@ -34,8 +36,13 @@ REPULSION = 1.5
 """w."""
 SPREAD_DISTANCE = 0.14
 """s, normalised: a bit above REPULSION_DISTANCE, since agents without slots stand where pull and push balance."""
-CROWD_SHARE, CROWD_LIMIT = 0.85, 0.16
-"""Share of the radius that a crowd needs at which the pull ends, and its largest value, well inside a disc of .22."""
+SPREAD_REPULSION = 2.0
+"""w_s."""
+SPREAD_CALM = 0.5
+"""c: at 1 a crowd of twelve in one disc shakes at a quarter of the maximal speed, below .4 latecomers do not get in."""
+CROWD_SHARE, CROWD_LIMIT = 0.85, 0.12
+"""Share of the radius that a crowd needs at which the pull ends, and its largest value: inside a disc of .22 it has to
+press its outermost agents in."""
 
 
 def hexagonal_slots(count: int, spacing: float = SLOT_SPACING) -> NDArray[np.float64]:
@@ -113,7 +120,8 @@ def expert_action(p: Array, goal: Array, alive: Array) -> Array:
     Returns:
         (..., N, 2), norm at most 1; zero for dead agents.
     """
-    return _avoiding(p, _shorten(GAIN * (goal - p)), alive, REPULSION_DISTANCE)
+    action = _shorten(GAIN * (goal - p)) + _away(p, alive, REPULSION_DISTANCE, REPULSION)
+    return namespace(p).where(alive[..., None], _shorten(action), 0.0)
 
 
 def crowd_radius(count: Array) -> Array:
@@ -141,17 +149,18 @@ def spread_action(p: Array, d: Array, target: Array, alive: Array) -> Array:
     crowd = (chosen @ chosen.sum(-2)[..., None])[..., 0]
     length = xp.sqrt(xp.clip(offset[..., 0] ** 2 + offset[..., 1] ** 2, 1e-12, None))
     pull = _shorten(GAIN * offset * xp.clip(1.0 - crowd_radius(crowd) / length, 0.0, None)[..., None])
-    return _avoiding(p, pull, alive, SPREAD_DISTANCE)
+    calm = SPREAD_CALM + (1.0 - SPREAD_CALM) * xp.sqrt(pull[..., 0] ** 2 + pull[..., 1] ** 2)
+    action = calm[..., None] * (pull + _away(p, alive, SPREAD_DISTANCE, SPREAD_REPULSION))
+    return xp.where(alive[..., None], _shorten(action), 0.0)
 
 
-def _avoiding(p: Array, pull: Array, alive: Array, reach: float) -> Array:
-    """`pull` (..., N, 2) and the push away from neighbours nearer than `reach`, cut to length 1."""
+def _away(p: Array, alive: Array, reach: float, strength: float) -> Array:
+    """(..., N, 2) push away from neighbours nearer than `reach`."""
     xp = namespace(p)
     distance = xp.sqrt(xp.clip(squared_distances(p, p), 1e-12, None))
     close = others(p) & alive[..., :, None] & alive[..., None, :]
-    push = xp.where(close, REPULSION * xp.clip(1.0 - distance / reach, 0.0, None) / distance, 0.0)
-    away = ((p[..., :, None, :] - p[..., None, :, :]) * push[..., None]).sum(-2)
-    return xp.where(alive[..., None], _shorten(pull + away), 0.0)
+    push = xp.where(close, strength * xp.clip(1.0 - distance / reach, 0.0, None) / distance, 0.0)
+    return ((p[..., :, None, :] - p[..., None, :, :]) * push[..., None]).sum(-2)
 
 
 def _shorten(vector: Array) -> Array:
