@@ -333,12 +333,13 @@ def full_table(
     """Every figure of docs/training.md for one policy."""
     chosen = [HELD_OUT + 1000 * i for i in range(seeds)]
     table: dict[str, Any] = {"seeds": chosen, "worlds_per_seed": worlds}
-    for name, agents, consumers, loss in (
-        ("N10_M4", 10, 4, 0.0), ("N10_M8", 10, 8, 0.0), ("N20_M4", 20, 4, 0.0), ("N30_M4", 30, 4, 0.0),
-        ("N30_M10", 30, 10, 0.0), ("N50_M4", 50, 4, 0.0), ("N50_M10", 50, 10, 0.0), ("N5_M3", 5, 3, 0.0),
-        ("N10_M4_loss20", 10, 4, 0.2), ("N10_M4_loss50", 10, 4, 0.5), ("N100_M10", 100, 10, 0.0),
+    for name, agents, consumers, loss, delay in (
+        ("N10_M4", 10, 4, 0.0, 0), ("N10_M8", 10, 8, 0.0, 0), ("N20_M4", 20, 4, 0.0, 0), ("N30_M4", 30, 4, 0.0, 0),
+        ("N30_M10", 30, 10, 0.0, 0), ("N50_M4", 50, 4, 0.0, 0), ("N50_M10", 50, 10, 0.0, 0), ("N5_M3", 5, 3, 0.0, 0),
+        ("N10_M4_loss20", 10, 4, 0.2, 0), ("N10_M4_loss50", 10, 4, 0.5, 0), ("N10_M4_loss20_late1", 10, 4, 0.2, 1),
+        ("N10_M4_loss50_late3", 10, 4, 0.5, 3), ("N100_M10", 100, 10, 0.0, 0),
     ):  # fmt: skip
-        case = standard_worlds(base, agents, consumers, _count(worlds, agents), loss)
+        case = standard_worlds(base, agents, consumers, _count(worlds, agents), loss, delay=delay)
         table[name] = dataclasses.asdict(compare(policy, case, rewards, chosen))
     for name, agents, consumers in (("N10_M4_once", 10, 4), ("N10_M8_once", 10, 8), ("N50_M4_once", 50, 4)):
         case = standard_worlds(base, agents, consumers, _count(worlds, agents), once=True)
