@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from lgtc_core.errors import ConfigError
 from lgtc_core.schema import Bounds
+from lgtc_core.world.expert import CROWD_LIMIT
 from lgtc_core.world.rules import RewardWeights
 
 Fraction = Bounds(0.0, 1.0)
@@ -28,6 +29,7 @@ class NetworkConfig:
     relative_position: Annotated[bool, "chosen consumer's relative position enters y"] = False
     distance_bias: Annotated[bool, "logits scaled by 2 / sqrt(G) and lowered by k times the distance"] = False
     spread: Annotated[bool, "the own place in the crowd of the chosen consumer's disc enters y"] = False
+    crowd_limit: Annotated[float, Bounds(0.01, 1.0), "largest radius of a crowd in `spread`, normalised"] = CROWD_LIMIT
     repulsion: Annotated[bool, "offsets of the nearest neighbours enter y"] = False
     edge_scorer: Annotated[bool, "pairwise score of own supply against a consumer's demand on the logits"] = False
     announced_choice: Annotated[bool, "the edge scorer hears what neighbours have chosen"] = False
@@ -127,6 +129,7 @@ class WorldConfig:
     ] = 0.0
     agents_per_update: Annotated[int, Bounds(0, 10000), "agents drawn per snapshot for an update; 0: all"] = 0
     label_starts: Annotated[int, Bounds(1, 256), "starts of moves and swaps per label"] = 8
+    calm_crowds: Annotated[bool, "the controller that teaches motion comes to rest in a full disc"] = False
     safety_radius: Annotated[
         float, Bounds(0.0, 1.0), "the safety filter keeps agents this far apart, normalised; 0: no filter"
     ] = 0.0

@@ -434,7 +434,7 @@ class World:
 
     def spread(self, target: Tensor) -> Tensor:
         """(W, N, 2) action of the expert's controller without slots toward `target` (W, N)."""
-        return spread_action(self.p, self.d, target, self.alive)
+        return spread_action(self.p, self.d, target, self.alive, self.config.calm_crowds)
 
     def cost_ratio(self, target: Tensor, starts: int = 32) -> Tensor:
         """(W,) cost of eq. (2) of `target` (W, N) in the present state / the least cost found from many starts."""

@@ -196,6 +196,8 @@ def main() -> None:
     parser.add_argument("--last", action="store_true", help="the last weights instead of the best evaluated ones")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    for exporter in ("onnxscript", "onnx_ir", "torch.onnx"):  # hundreds of lines on what they optimised away
+        logging.getLogger(exporter).setLevel(logging.ERROR)
     torch.set_num_threads(arguments.threads)
     try:
         folder = arguments.run

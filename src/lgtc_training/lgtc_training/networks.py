@@ -270,7 +270,7 @@ class LgtcNetwork(nn.Module):
         if config.spread:
             sharers = 1.0 + (told.choice @ choice.detach().unsqueeze(-1)).sum((-2, -1)).unsqueeze(-1)
             near = relative / length
-            outside = torch.relu(length - crowd_radius(sharers))
+            outside = torch.relu(length - crowd_radius(sharers, config.crowd_limit))
             y += [near * torch.tanh(SPREAD_GAIN * outside), outside, sharers / 8.0]
         if config.repulsion:
             y.append(_repulsion(seen, heard))

@@ -191,13 +191,13 @@ def test_the_expert_brings_a_crowd_into_its_discs_without_anyone_sharing_a_place
     assert gap.min() > 0.9 * expert.SLOT_SPACING
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 8])
-def test_without_slots_a_crowd_finds_room_in_its_disc_too_and_comes_to_rest(count: int) -> None:
+@pytest.mark.parametrize(("count", "calm"), [(1, False), (2, False), (5, False), (8, False), (8, True), (13, True)])
+def test_without_slots_a_crowd_finds_room_in_its_disc_too_and_comes_to_rest(count: int, calm: bool) -> None:
     rng = np.random.default_rng(count)
     d, p, alive = np.array([[-0.5, -0.5], [0.5, 0.5]]), rng.uniform(-1, 1, (2 * count, 2)), np.ones(2 * count, bool)
     target = np.arange(2 * count) % 2
     for _ in range(160):
-        action = expert.spread_action(p, d, target, alive)
+        action = expert.spread_action(p, d, target, alive, calm)
         assert (np.linalg.norm(action, axis=1) <= 1 + 1e-12).all()
         p = p + 0.05 * action
     assert np.linalg.norm(action, axis=1).max() < 0.1
