@@ -41,7 +41,7 @@ SPREAD_DISTANCE = 0.14
 CROWD_SHARE, CROWD_LIMIT = 0.85, 0.16
 """Share of the radius that a crowd needs at which the pull ends, and its largest value, well inside a disc of .22."""
 CALM, CALM_REPULSION, CALM_LIMIT = 0.5, 2.0, 0.12
-"""c, w and the largest rho_n of calm crowds. Twelve in every disc, told eq. (2): .95 of the expert's return, shaking at a
+"""c, w, largest rho_n of calm crowds. Twelve in every disc, told eq. (2): .95 of the expert's return, shaking at a
 quarter of the maximal speed, without; .997 at 4 % with. Below c = .4 latecomers do not get in."""
 
 
