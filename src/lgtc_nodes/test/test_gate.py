@@ -23,6 +23,7 @@ def test_a_team_takes_off_only_when_every_battery_is_above_its_arming_level(
         told = "waiting for cf2 (cf2: battery: got"
         team.wait("cf2 alone is told", lambda: bool(team.missions) and team.missions[-1].reason.startswith(told))
         assert {report.phase for report in team.missions} == {MissionPhase.STANDBY}
+        team.wait("poses are heard here too", lambda: set(team.heights_m) == set(team.drones))
         assert max(team.heights_m.values()) < 0.05
 
 

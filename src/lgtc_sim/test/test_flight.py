@@ -159,7 +159,7 @@ def test_a_team_swaps_places_through_one_point_and_lands_without_undercutting_th
         flight.run(3.0)
     flight.run(5.0, Request.LAND)
     assert flight.closest_m >= team.drones[0].safety_distance_m
-    assert flight.closest_m <= 3.0 * team.drones[0].safety_distance_m  # they did meet
+    assert flight.closest_m <= 3.5 * team.drones[0].safety_distance_m  # they did meet: closer than where they start
     assert flight.phases == [VehiclePhase.LANDED] * 5
     assert flight.mission_phase is MissionPhase.DONE
     assert not flight.vehicles.locked.any()

@@ -14,7 +14,13 @@ ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "safety.md").read_text(encoding="utf-8")
 FOLDERS = tuple(
     ROOT / "src" / folder
-    for folder in ("lgtc_core/test/flight", "lgtc_sim/test", "lgtc_nodes/test", "lgtc_core/test/loop")
+    for folder in (
+        "lgtc_core/test/flight",
+        "lgtc_core/test/loop",
+        "lgtc_sim/test",
+        "lgtc_nodes/test",
+        "lgtc_bringup/test",
+    )
 )
 
 
