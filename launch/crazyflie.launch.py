@@ -10,12 +10,12 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from lgtc_bringup.crazyswarm import NAMESPACE, parameters
-from lgtc_bringup.inputs import ABOUT, LAUNCH_ARGUMENTS, choice_of_texts, prepare
+from lgtc_bringup.inputs import ABOUT, choice_of_texts, prepare
+from lgtc_bringup.inputs import LAUNCH_ARGUMENTS_ELSEWHERE as ARGUMENTS
 from lgtc_bringup.preflight import refuse
 from lgtc_core.fleet.fleet import load_fleet
 
 SERVERS = {"cpp": "crazyflie", "cflib": "crazyflie_server_py", "sim": "crazyflie_sim"}
-ARGUMENTS = {name: text for name, text in LAUNCH_ARGUMENTS.items() if name not in ("backend", "speed", "vehicle")}
 
 
 def started(context):

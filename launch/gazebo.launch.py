@@ -10,10 +10,9 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from lgtc_bringup.inputs import ABOUT, LAUNCH_ARGUMENTS, choice_of_texts, prepare
+from lgtc_bringup.inputs import ABOUT, choice_of_texts, prepare
+from lgtc_bringup.inputs import LAUNCH_ARGUMENTS_ELSEWHERE as ARGUMENTS
 from lgtc_sim.gazebo import BRIDGE_FILE, NAMESPACE, WORLD_FILE
-
-ARGUMENTS = {name: text for name, text in LAUNCH_ARGUMENTS.items() if name not in ("backend", "speed", "vehicle")}
 
 
 def started(context):

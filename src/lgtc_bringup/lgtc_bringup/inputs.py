@@ -52,6 +52,10 @@ LAUNCH_ARGUMENTS = {
     if field.name not in ("duration_s", "command")
 }
 """Arguments of the launch file with their defaults, as text."""
+LAUNCH_ARGUMENTS_ELSEWHERE = {
+    name: text for name, text in LAUNCH_ARGUMENTS.items() if name not in ("backend", "speed", "vehicle")
+}
+"""Those of the launch files of backends that bring their own vehicles and time."""
 
 
 def choice_of_texts(texts: Mapping[str, str]) -> Choice:

@@ -11,9 +11,6 @@ from geometry_msgs.msg import Twist as RosTwist
 from nav_msgs.msg import Odometry as RosOdometry
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool as RosBool
-from std_srvs.srv import Empty as RosEmpty
-from std_srvs.srv import SetBool as RosSetBool
-from std_srvs.srv import Trigger as RosTrigger
 
 from lgtc_core import topics, wire
 from lgtc_core.errors import InputError
@@ -23,10 +20,11 @@ from lgtc_core.schema import Bounds
 from lgtc_nodes.conversions import to_ros
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
+from lgtc_nodes.orders import take_orders
 from lgtc_nodes.relay import ClockRelay
 from lgtc_sim import gazebo
 from lgtc_sim.remote import RemoteBodies
-from lgtc_sim.vehicle import Ack, VehicleParams, Vehicles
+from lgtc_sim.vehicle import VehicleParams, Vehicles
 
 _TO_BRIDGE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """The bridge subscribes reliably; the newest command never waits behind an old one."""
@@ -69,14 +67,9 @@ class GazeboNode(SwarmNode[GazeboParams]):
             np.array([one.climb_speed_mps for one in drones]),
             self.params.vehicle.position_gain_per_s,
         )
-        batteries = [one.battery for one in drones]
-        self.vehicles = Vehicles(names, start_m, drones, batteries, self.params.vehicle, body=self.bodies)
-        for one in drones:
-            if one.battery_kind is not None:
-                self.vehicles.set_charge(one.name, one.supply[self.team.kinds.index(one.battery_kind)])
+        self.vehicles = Vehicles.of_team(self.team, start_m, self.params.vehicle, body=self.bodies)
         self._now_s: float | None = None
         self._battery_due_s = self._command_due_s = 0.0
-        height_m = self.team.arena.flight_height_m
         self._say_pose = [self.speak(topics.POSE, of=name) for name in names]
         self._say_battery = [self.speak(topics.BATTERY, of=name) for name in names]
         self._say_twist = [self._to_bridge(RosTwist, name, gazebo.COMMAND) for name in names]
@@ -85,16 +78,7 @@ class GazeboNode(SwarmNode[GazeboParams]):
             odometry = gazebo.ros_topic(name, gazebo.ODOMETRY)
             self.create_subscription(RosOdometry, odometry, partial(self._odometry, i, odometry), _FROM_BRIDGE)
             self.hear(topics.SETPOINT, wire.setpoint_from_wire, partial(self._setpoint, name), of=name)
-            self._order(name, topics.ARM, RosSetBool, lambda request, name: self.vehicles.arm(name, request.data))
-            self._order(name, topics.TAKEOFF, RosTrigger, lambda _, name: self.vehicles.takeoff(name, height_m))
-            self._order(name, topics.LAND, RosTrigger, lambda _, name: self.vehicles.land(name))
-            self._order(
-                name,
-                topics.NOTIFY_SETPOINTS_STOP,
-                RosTrigger,
-                lambda _, name: self.vehicles.notify_setpoints_stop(name),
-            )
-        self.create_service(RosEmpty, topics.EMERGENCY, self._emergency)
+        take_orders(self, self.vehicles)
         self._relay = ClockRelay(self, gazebo.CLOCK, self._advance)
 
     def has_duty(self) -> bool:
@@ -151,20 +135,6 @@ class GazeboNode(SwarmNode[GazeboParams]):
     def _setpoint(self, name: str, setpoint: Setpoint) -> None:
         if self._now_s is not None:
             self.vehicles.setpoint(name, self._now_s, setpoint.position_m, setpoint.velocity_mps)
-
-    def _order(self, name: str, service: str, kind: Any, command: Any) -> None:
-        """Offer a command of the vehicle `name`."""
-
-        def answer(request: Any) -> wire.Wire:
-            ack: Ack = command(request, name)
-            return {"success": ack.accepted, "message": ack.message}
-
-        self.serve(topics.of_drone(name, service), kind, answer)
-
-    def _emergency(self, _: Any, response: Any) -> Any:
-        self.get_logger().error("emergency: all rotors off")
-        self.vehicles.emergency()
-        return response
 
 
 create = GazeboNode

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
 from rclpy.clock import Clock, ClockType
-from std_srvs.srv import Empty as RosEmpty
-from std_srvs.srv import SetBool as RosSetBool
-from std_srvs.srv import Trigger as RosTrigger
 
 from lgtc_core import topics, wire
 from lgtc_core.errors import InputError
@@ -23,7 +19,7 @@ from lgtc_core.schema import Bounds
 from lgtc_interfaces.srv import EditFaults as RosEditFaults
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
-from lgtc_sim.vehicle import Ack
+from lgtc_nodes.orders import take_orders
 from lgtc_sim.world import World, WorldParams
 
 BEHIND_S = 0.2
@@ -62,19 +58,12 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
     def __init__(self, drone: str, lifeline: Lifeline) -> None:
         super().__init__("simulator", drone, SimulatorParams, lifeline)
         self.world = World(self.team, self.params.world)
-        vehicles, height_m = self.world.vehicles, self.team.arena.flight_height_m
         self._say_clock = self.speak(topics.CLOCK)
         self._say_pose = {name: self.speak(topics.POSE, of=name) for name in self.team.names}
         self._say_battery = {name: self.speak(topics.BATTERY, of=name) for name in self.team.names}
         for name in self.team.names:
             self.hear(topics.SETPOINT, wire.setpoint_from_wire, partial(self._setpoint, name), of=name)
-            self._serve(name, topics.ARM, RosSetBool, lambda request, name: vehicles.arm(name, request.data))
-            self._serve(name, topics.TAKEOFF, RosTrigger, lambda _, name: vehicles.takeoff(name, height_m))
-            self._serve(name, topics.LAND, RosTrigger, lambda _, name: vehicles.land(name))
-            self._serve(
-                name, topics.NOTIFY_SETPOINTS_STOP, RosTrigger, lambda _, name: vehicles.notify_setpoints_stop(name)
-            )
-        self.create_service(RosEmpty, topics.EMERGENCY, self._emergency)
+        take_orders(self, self.world.vehicles)
         self.serve(topics.EDIT_FAULTS, RosEditFaults, self._edit_faults)
         self._schedule = Schedule(self.team.faults)
         self._active_s: float | None = None
@@ -123,15 +112,6 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
     def _setpoint(self, name: str, setpoint: Setpoint) -> None:
         self.world.vehicles.setpoint(name, self.world.now_s, setpoint.position_m, setpoint.velocity_mps)
 
-    def _serve(self, name: str, service: str, kind: Any, command: Callable[[Any, str], Ack]) -> None:
-        """Offer a command of the vehicle `name`."""
-
-        def answer(request: Any) -> wire.Wire:
-            ack = command(request, name)
-            return {"success": ack.accepted, "message": ack.message}
-
-        self.serve(topics.of_drone(name, service), kind, answer)
-
     def _edit_faults(self, request: Any) -> wire.Wire:
         if request.operation == RosEditFaults.Request.CLEAR:
             count = self._schedule.clear()
@@ -143,11 +123,6 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
             self.team.drone(name)
         self._schedule.add(self.world.now_s, fault)
         return {"accepted": True, "message": f"{fault}"}
-
-    def _emergency(self, _: Any, response: Any) -> Any:
-        self.get_logger().error("emergency: all motors off")
-        self.world.vehicles.emergency()
-        return response
 
 
 create = SimulatorNode

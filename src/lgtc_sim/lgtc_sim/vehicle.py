@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.fleet.scenario import VehicleModel
+from lgtc_core.fleet.team import Team
 from lgtc_core.flight.airframe import Airframe
 from lgtc_core.flight.battery import BatteryParams, CellModel
 from lgtc_core.flight.checks import finite_vector
@@ -136,6 +137,24 @@ class Vehicles:
         self._low_s = np.zeros(n)
         self._voltage_v = self.voltage_v
         self._battery_due_s = 0.0
+
+    @classmethod
+    def of_team(
+        cls,
+        team: Team,
+        start_m: npt.ArrayLike,
+        params: VehicleParams | None = None,
+        model: VehicleModel = VehicleModel.KINEMATIC,
+        seed: int = 0,
+        body: Body | None = None,
+    ) -> Vehicles:
+        """The vehicles of a team, each cell charged as the team's supplies say; arguments as of the class."""
+        batteries = [drone.battery for drone in team.drones]
+        vehicles = cls(team.names, start_m, team.drones, batteries, params, model, seed, body)
+        for drone in team.drones:
+            if drone.battery_kind is not None:
+                vehicles.set_charge(drone.name, drone.supply[team.kinds.index(drone.battery_kind)])
+        return vehicles
 
     @property
     def position_m(self) -> Array:

@@ -71,22 +71,11 @@ class World:
         self._random = np.random.default_rng(team.seed if seed is None else seed)
         start_m = np.array([(*drone.start_m, 0.0) for drone in team.drones])
         start_m[:, :2] += self._random.normal(0.0, self.params.placement_sd_m, (len(team.drones), 2))
-        self.vehicles = Vehicles(
-            team.names,
-            start_m,
-            team.drones,
-            [drone.battery for drone in team.drones],
-            self.params.vehicle,
-            team.vehicle,
-            seed=team.seed if seed is None else seed,
-        )
-        for drone in team.drones:
-            if drone.battery_kind is not None:
-                self.vehicles.set_charge(drone.name, drone.supply[team.kinds.index(drone.battery_kind)])
-        self.faults: tuple[Fault, ...] = ()
-        """What goes wrong now."""
         self.seed = team.seed if seed is None else seed
         """Of everything random."""
+        self.vehicles = Vehicles.of_team(team, start_m, self.params.vehicle, team.vehicle, self.seed)
+        self.faults: tuple[Fault, ...] = ()
+        """What goes wrong now."""
         self._sensors = Sensors(self.seed)
         self._step = 0
 
