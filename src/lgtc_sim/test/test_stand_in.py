@@ -235,6 +235,18 @@ def test_an_owner_that_comes_back_when_the_drone_is_down_does_not_take_off_again
     assert max(air.heights_m[-300:]) == 0.0
 
 
+def test_once_it_has_brought_a_drone_down_an_owner_that_still_talks_reports_alone() -> None:
+    air = Air()
+    air.fly()
+    air.fall_silent(8.0)
+    air.run(7.9)
+    assert air.is_down
+    assert air.stand_in.report(air.now_s) is not None
+    air.run(0.5)
+    assert air.owner.pilot.phase is VehiclePhase.LANDED
+    assert air.stand_in.report(air.now_s) is None
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     silences=st.lists(

@@ -10,6 +10,7 @@ cuts its motors after 2.0 s. So somebody who is already there must take the stre
 | the adapter, for report_lost_s, in a take-off or a descent | orders to land, which its firmware then does |
 
 Two masters. Who streams has the drone: one setpoint of the owner, and the stand-in is silent again, in mid-landing too.
+Once it has brought the drone down, the owner's next word of a drone on the ground is enough.
 An owner that was silent for almost `land_after_s` does not come back to fly: its pilot sees its own pause
 (PilotParams.stall_s, shorter than land_after_s) and lands without streaming, so that both order the same. The owner's
 report says when it last streamed; an owner whose reports come while its setpoints do not is not silent. A drone on the
@@ -42,6 +43,7 @@ SIGNATURE = "stand-in"
 
 _SILENCE = Bounds(0.05, 10.0, "s")
 _LISTENING = (VehiclePhase.HOLDING, VehiclePhase.FLYING)
+_ON_THE_GROUND = (VehiclePhase.GROUNDED, VehiclePhase.LANDED, VehiclePhase.FAILED, VehiclePhase.TAKING_OFF)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,7 @@ class StandIn:
         self._setpoint: Callable[[], Setpoint] | None = None
         self._setpoint_s = -math.inf
         self._taken_s = math.inf
+        self._down_s = math.inf
         self._posed_s = -math.inf
         self._told = ""
 
@@ -149,7 +152,7 @@ class StandIn:
             if not self._is_lost(now_s):
                 return Order(Action.NONE, None, VehiclePhase.GROUNDED, "")
             self._flyer = self._take_over(now_s)
-        elif self._last_streamed_s() > self._taken_s:
+        elif self._last_streamed_s() > self._taken_s or self._owner_is_down_too():
             self._flyer = None
             return Order(Action.NONE, None, VehiclePhase.GROUNDED, "")
         flyer = self._flyer
@@ -163,7 +166,10 @@ class StandIn:
             command = self.guard.command(now_s)
             if self._posed_s > self._taken_s:  # before, the guard knows at best where the drone was another time
                 flyer.command(command)
-        return flyer.tick(now_s)
+        order = flyer.tick(now_s)
+        if not flyer.airborne:
+            self._down_s = min(self._down_s, now_s)
+        return order
 
     def report(self, now_s: float) -> VehicleReport | None:
         """What its owner would say of the vehicle; None while the owner has it."""
@@ -209,6 +215,14 @@ class StandIn:
             and math.isnan(report.setpoint_age_s)
         )
 
+    def _owner_is_down_too(self) -> bool:
+        """Whether the owner has spoken of the drone on the ground since the stand-in brought it there: it has it again.
+
+        Otherwise both would report until the owner's first setpoint, two seconds into a second take-off.
+        """
+        report = self._report
+        return report is not None and report.stamp_s > self._down_s and report.phase in _ON_THE_GROUND
+
     def _take_over(self, now_s: float) -> Flyer:
         flyer = Flyer(self.arena, self.params.flyer)
         if self._mission is not None:
@@ -217,7 +231,7 @@ class StandIn:
         silent_s = now_s - (self._last_streamed_s() if last is not None else self._report_s())
         self._told = f"{'setpoints' if last is not None else 'its adapter'} silent for {silent_s:.2f} s"
         flyer.pilot.take_over(now_s, None if last is None else last.position_m, f"{SIGNATURE}: {self._told}")
-        self._taken_s = now_s
+        self._taken_s, self._down_s = now_s, math.inf
         return flyer
 
     def _last_setpoint(self) -> Setpoint | None:
