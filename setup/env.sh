@@ -12,9 +12,11 @@ esac
 export AMENT_PREFIX_PATH=$VIRTUAL_ENV
 export CMAKE_PREFIX_PATH=$VIRTUAL_ENV
 export ROS_VERSION=2 ROS_DISTRO=jazzy ROS_PYTHON_VERSION=3
-# Nothing leaves this machine unless asked to. Where it is asked to, UDP alone: shared memory gains nothing at this size
-# and leaves litter after a kill. (Within LOCALHOST Fast DDS uses both, whatever this variable says.)
-export ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}
+# Nothing leaves this machine unless asked to, and no killed process leaves a lock behind (docs/processes.md). Where it is
+# asked to leave, UDP alone.
+if [ -z "${ROS_AUTOMATIC_DISCOVERY_RANGE:-}${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ]; then
+  export ROS_AUTOMATIC_DISCOVERY_RANGE=SYSTEM_DEFAULT FASTRTPS_DEFAULT_PROFILES_FILE=$_lgtc_root/config/loopback.xml
+fi
 export FASTDDS_BUILTIN_TRANSPORTS=${FASTDDS_BUILTIN_TRANSPORTS:-UDPv4}
 
 # ROS would write its log files into the home directory.

@@ -249,8 +249,6 @@ def plan(
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
-            # the embedded team lives on this host, and nothing of it leaves the host
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         },
         files=files or {},
     )

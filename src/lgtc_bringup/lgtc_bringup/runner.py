@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lgtc_bringup.inputs import home
+from lgtc_bringup.middleware import on_this_host
 from lgtc_bringup.plan import ROS_ARGUMENTS, Plan, ProcessSpec
 from lgtc_bringup.usage import Usage, UsageMeter
 from lgtc_core.errors import LgtcError
@@ -198,5 +200,5 @@ class Runner:
 
 
 def environment_of(plan: Plan, own: Mapping[str, str]) -> dict[str, str]:
-    """Environment of the plan's processes: the plan's, unless the user's own says otherwise."""
-    return {**plan.environment, **own}
+    """Environment of the plan's processes: the plan's, and on this host alone, unless the user's own says otherwise."""
+    return {**plan.environment, **on_this_host(home() / "config" / "loopback.xml", own), **own}

@@ -3,11 +3,13 @@
 import os
 import signal
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from bringup_stand_ins import group_members, plan_of, program, said, wait_until
 
 from lgtc_bringup import runner as runner_module
+from lgtc_bringup.middleware import IMPLEMENTATION, PROFILES, RANGE
 from lgtc_bringup.runner import ProcessError, Runner, environment_of
 
 
@@ -100,8 +102,23 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_processes(tmp_path):
 
 def test_the_users_environment_outranks_the_plans(tmp_path):
     plan = plan_of(tmp_path, a="good")
-    assert environment_of(plan, {"PYTHONUNBUFFERED": "0", "HOME": "/h"}) == {"PYTHONUNBUFFERED": "0", "HOME": "/h"}
+    own = {"PYTHONUNBUFFERED": "0", "HOME": "/h", RANGE: "SUBNET"}
+    assert environment_of(plan, own) == own
     assert environment_of(plan, {})["PYTHONUNBUFFERED"] == "1"
+
+
+def test_a_flight_stays_on_this_host_without_shared_memory_unless_the_user_has_decided_otherwise(tmp_path):
+    plan = plan_of(tmp_path, a="good")
+    alone = environment_of(plan, {IMPLEMENTATION: "rmw_fastrtps_cpp"})
+    assert alone[RANGE] == "SYSTEM_DEFAULT"
+    profile = ElementTree.parse(alone[PROFILES])
+    kinds = [element.text for element in profile.iter() if element.tag.endswith("}type")]
+    addresses = {element.text for element in profile.iter() if element.tag.endswith("}address")}
+    assert (kinds, addresses) == (["UDPv4"], {"127.0.0.1"})
+    for own in ({IMPLEMENTATION: "rmw_cyclonedds_cpp"}, {PROFILES: "mine.xml"}):
+        chosen = environment_of(plan, own)
+        assert chosen[RANGE] == "LOCALHOST"
+        assert chosen.get(PROFILES) == own.get(PROFILES)
 
 
 def test_a_signal_to_a_process_that_has_just_ended_reaches_nobody(tmp_path):

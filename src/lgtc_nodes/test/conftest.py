@@ -192,13 +192,16 @@ class Swarm:
         command = [sys.executable, "-m", "lgtc_nodes.host"]
         command += [word for node in nodes for word in ("--node", node)]
         command += ["--ros-args", "--params-file", str(self.folder / "params.yaml")]
-        environment = os.environ | {
-            "ROS_DOMAIN_ID": str(self.domain),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "ROS_LOG_DIR": str(self.folder / "ros"),
-            "OMP_NUM_THREADS": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
+        environment = (
+            {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+            | os.environ
+            | {
+                "ROS_DOMAIN_ID": str(self.domain),
+                "ROS_LOG_DIR": str(self.folder / "ros"),
+                "OMP_NUM_THREADS": "1",
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
