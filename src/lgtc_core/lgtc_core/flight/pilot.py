@@ -8,7 +8,9 @@ What lands a drone: the mission (LAND, ABORT, DONE), a silent supervisor, the ba
 pose, a safety filter that stays silent. What only makes it hold: a safe command that is late, a mission that is not
 ACTIVE. A drone that has landed takes off again only where the scenario lets drones rejoin, once its battery holds
 enough, nobody is above it and the mission goes on; one that an operator landed never does. A pilot that was itself
-silent for `stall_s` descends without another setpoint, as its stand-in (loop/stand_in.py) does at about the same time.
+silent for `stall_s` lands too, as its stand-in (loop/stand_in.py) is about to: it leaves the drone to it until it knows again
+where everybody is, and then looks for a free place like any other. One that finds the drone sinking, or still knows
+nothing `blind_s` after its last setpoint, descends where it is.
 
 Facts of the Crazyflie's firmware that decide the order of things: streamed setpoints outrank the high-level commander
 until `notify_setpoints_stop`, so landing is NOTIFY_STOP and then LAND; 0.5 s without a setpoint it levels out and
@@ -84,8 +86,13 @@ class PilotParams:
     command_lost_s: Annotated[float, _TIME, "Time without a fresh safe command after which the drone lands"] = 2.0
     pose_lost_s: Annotated[float, _TIME, "Time without a fresh pose after which the drone lands"] = 1.0
     stall_s: Annotated[
-        float, _TIME, "A pilot that was itself silent for so long lands at once: its stand-in is about to, or has begun"
+        float, _TIME, "A pilot that was itself silent for so long lands: its stand-in is about to, or has begun"
     ] = 0.9
+    blind_s: Annotated[
+        float,
+        _TIME,
+        "So long after its last setpoint it descends without knowing where others are: the motors stop after 2.0 s",
+    ] = 1.5
 
 
 class Order(NamedTuple):
@@ -112,11 +119,13 @@ class Pilot:
         self.arena, self.params, self.rejoins = arena, params, rejoins
         self.phase = VehiclePhase.GROUNDED
         self.reason = ""
+        self._level_m = arena.flight_height_m - params.height_tolerance_m
         self._reference = Reference(params.leash_m, params.velocity_lag_s)
         self._requested: str | None = None
         self._at_once = False
         self._entered_s = 0.0
         self._last_s: float | None = None
+        self._silent_since_s: float | None = None  # last setpoint of a pilot that was silent and does not look yet
         self._ordered: tuple[Action, float, float] | None = None  # action, when, height then
         self._pose_seen_s = 0.0
         self._command_seen_s = 0.0
@@ -173,12 +182,14 @@ class Pilot:
         dt_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
         self._last_s = now_s
         if dt_s >= self.params.stall_s and self.phase.airborne:
-            self.descend(f"its own pilot was silent for {dt_s:.1f} s")
+            self._silent_since_s = now_s - dt_s if self._silent_since_s is None else self._silent_since_s
         if position_m is not None:
             self._pose_seen_s = now_s
         fresh = command if self._is_fresh(now_s, command) else None
         if fresh is not None:
             self._command_seen_s = now_s
+        if self._silent_since_s is not None and not self._awake(now_s, self._silent_since_s, position_m, fresh):
+            return self._order(Action.NONE)
         if self.phase is VehiclePhase.GROUNDED and mission is MissionPhase.TAKE_OFF:
             return self._on_ground(now_s, tier, position_m, may_take_off)
         if self.phase in (VehiclePhase.GROUNDED, VehiclePhase.LANDED):
@@ -202,6 +213,20 @@ class Pilot:
         if self.phase is VehiclePhase.TAKING_OFF:
             return self._taking_off(now_s, position_m)
         return self._in_the_air(now_s, dt_s, mission, position_m, fresh)
+
+    def _awake(self, now_s: float, since_s: float, position_m: Array | None, fresh: SafeCommand | None) -> bool:
+        """Whether a pilot that was silent knows how to land; until then its stand-in, if any, has the drone."""
+        silent_s = now_s - since_s
+        if self.phase is VehiclePhase.TAKING_OFF or (position_m is not None and position_m[2] < self._level_m):
+            self.descend(f"its own pilot was silent for {silent_s:.1f} s")
+        elif position_m is not None and fresh is not None:
+            self.land(f"its own pilot was silent for {silent_s:.1f} s")
+        elif silent_s >= self.params.blind_s:
+            self.descend(f"its own pilot was silent, and knows nothing for {silent_s:.1f} s")
+        else:
+            return False
+        self._silent_since_s = None
+        return True
 
     def _is_fresh(self, now_s: float, command: SafeCommand | None) -> bool:
         return command is not None and now_s - command.stamp_s <= self.params.command_timeout_s
@@ -257,7 +282,7 @@ class Pilot:
         if position_m is None or self._ordered is None:
             return self._order(Action.NONE)
         height_m = float(position_m[2])
-        if height_m >= self.arena.flight_height_m - self.params.height_tolerance_m:
+        if height_m >= self._level_m:
             self._reference.reset(np.array([position_m[0], position_m[1], self.arena.flight_height_m]))
             self._enter(now_s, VehiclePhase.HOLDING, "")
             self._command_seen_s = now_s

@@ -12,7 +12,7 @@ cuts its motors after 2.0 s. So somebody who is already there must take the stre
 Two masters. Who streams has the drone: one setpoint of the owner, and the stand-in is silent again, in mid-landing too.
 Once it has brought the drone down, the owner's next word of a drone on the ground is enough.
 An owner that was silent for almost `land_after_s` does not come back to fly: its pilot sees its own pause
-(PilotParams.stall_s, shorter than land_after_s) and lands without streaming, so that both order the same. The owner's
+(PilotParams.stall_s, shorter than land_after_s) and lands, looking for a free place as the stand-in does. The owner's
 report says when it last streamed; an owner whose reports come while its setpoints do not is not silent. A drone on the
 ground, and one that its owner brings down, is left alone.
 """

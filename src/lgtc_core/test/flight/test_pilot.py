@@ -428,3 +428,50 @@ def test_neither_where_drones_do_not_rejoin_nor_after_an_operator_landed_it_does
         drone.may_take_off = True
         drone.run(5.0, MissionPhase.ACTIVE)
         assert drone.pilot.phase is VehiclePhase.LANDED
+
+
+def paused(duration_s: float) -> Drone:
+    """A drone whose pilot got no processor for so long, in the air and on its way."""
+    drone = in_the_air()
+    drone.run(1.0, MissionPhase.ACTIVE)
+    drone.now_s += duration_s
+    return drone
+
+
+def test_a_pilot_that_was_silent_looks_for_a_free_place_before_it_descends_as_soon_as_it_knows_where_others_are() -> (
+    None
+):
+    drone = paused(1.0)
+    since_s = drone.now_s
+    drone.run(0.2, MissionPhase.ACTIVE, commanded=False)  # its stand-in has the drone: not a word
+    for _ in range(50):
+        drone.tick(MissionPhase.ACTIVE, newest=command(drone.now_s))
+    drone.run(5.0, MissionPhase.ACTIVE)
+    after = [(time_s, order) for time_s, order in drone.orders if time_s >= since_s]
+    waited = [order.action for time_s, order in after if time_s < since_s + 0.2 - 1e-9]
+    assert set(waited) == {Action.NONE}
+    looked = [order for time_s, order in after if since_s + 0.2 <= time_s < since_s + 1.2 - 1e-9]
+    assert {(order.action, order.phase) for order in looked} == {(Action.STREAM, VehiclePhase.LANDING)}
+    assert drone.actions[-2:] == [Action.NOTIFY_STOP, Action.LAND]
+    assert drone.pilot.phase is VehiclePhase.LANDED
+    assert "silent" in drone.pilot.reason
+
+
+def test_one_that_learns_nothing_descends_in_time_before_the_motors_stop() -> None:
+    for blind, silent_s in ((True, 1.0), (False, 1.0), (True, 1.6)):
+        drone = paused(silent_s)
+        last_s = drone.now_s - silent_s - DT_S
+        drone.blind = blind
+        drone.run(1.0, MissionPhase.ACTIVE, commanded=blind)
+        stopped_s = next(time_s for time_s, order in drone.orders if order.action is Action.NOTIFY_STOP)
+        assert stopped_s - last_s == pytest.approx(max(PilotParams().blind_s, silent_s), abs=2.5 * DT_S)
+
+
+def test_one_that_finds_its_drone_sinking_does_not_lift_it_again() -> None:
+    drone = paused(1.0)
+    drone.position_m[2] = 0.7
+    drone.climb_mps = -0.5
+    streamed = len([order for _, order in drone.orders if order.action is Action.STREAM])
+    drone.run(3.0, MissionPhase.ACTIVE)
+    assert len([order for _, order in drone.orders if order.action is Action.STREAM]) == streamed
+    assert drone.pilot.phase is VehiclePhase.LANDED
