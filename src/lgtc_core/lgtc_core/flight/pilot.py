@@ -8,9 +8,9 @@ What lands a drone: the mission (LAND, ABORT, DONE), a silent supervisor, the ba
 pose, a safety filter that stays silent. What only makes it hold: a safe command that is late, a mission that is not
 ACTIVE. A drone that has landed takes off again only where the scenario lets drones rejoin, once its battery holds
 enough, nobody is above it and the mission goes on; one that an operator landed never does. A pilot that was itself
-silent for `stall_s` lands too, as its stand-in (loop/stand_in.py) is about to: it leaves the drone to it until it knows again
-where everybody is, and then looks for a free place like any other. One that finds the drone sinking, or still knows
-nothing `blind_s` after its last setpoint, descends where it is.
+silent for `stall_s` lands too, as its stand-in (loop/stand_in.py) is about to: it leaves the drone to it until it knows
+again where everybody is, and then looks for a free place like any other. One that finds the drone sinking, or still
+knows nothing `blind_s` after its last setpoint, descends where it is.
 
 Facts of the Crazyflie's firmware that decide the order of things: streamed setpoints outrank the high-level commander
 until `notify_setpoints_stop`, so landing is NOTIFY_STOP and then LAND; 0.5 s without a setpoint it levels out and
