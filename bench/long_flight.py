@@ -3,7 +3,7 @@
     setup/run python bench/long_flight.py --hours 2                      # offline, as fast as it goes
     setup/run python bench/long_flight.py --minutes 20 --speed 1.5       # every node, through ROS
 
-Five drones, three to five places of six; every minute one comes, moves or goes. Parcels are handed over, and put on the
+Five drones, two or three places of six; every minute one comes, changes or goes. Parcels are handed over, and put on the
 drones again every five minutes. A cell that was flown empty is exchanged: charged within two minutes on the ground. A
 line of JSON per ten minutes of flight: memory, size of the ledger. At the end: hand-overs, how many without a gap, and
 whether ledger, bag and report tell the same (`lgtc ledger compare`); exit code 1 if they do not.
@@ -62,10 +62,10 @@ def write_files(folder: Path, duration_s: float, seed: int) -> tuple[Path, Path]
     for minute in range(1, int(duration_s // 60.0)):
         number = chance.randrange(len(PLACES_M))
         event: dict[str, Any] = {"at_s": 60.0 * minute}
-        if number not in there and len(there) < 5:
+        if number not in there and len(there) < 3:
             there.add(number)
             event["add_consumer"] = {"name": f"place{number}", **consumer(chance, number)}
-        elif number in there and len(there) > 3:
+        elif number in there and len(there) > 2:
             there.discard(number)
             event["remove_consumer"] = f"place{number}"
         else:
@@ -78,7 +78,7 @@ def write_files(folder: Path, duration_s: float, seed: int) -> tuple[Path, Path]
     scenario = {
         "title": "A long shift: places come and go, drones drain, are charged and fly again",
         "consumers": consumers,
-        "supplies": {"all": {"parcel": 0.5}, **{f"cf{n}": {"battery": 1.0 - 0.015 * n} for n in range(1, 6)}},
+        "supplies": {"all": {"parcel": 0.5}, **{f"cf{n}": {"battery": 1.0 - 0.1 * n} for n in range(1, 6)}},
         "events": events,
         "rejoin": True,
         "duration_s": duration_s,
