@@ -128,6 +128,7 @@ class WorldConfig:
         float, Bounds(0.0, 100.0), "a label counts 1 + this * how far its consumer is from being half served"
     ] = 0.0
     agents_per_update: Annotated[int, Bounds(0, 10000), "agents drawn per snapshot for an update; 0: all"] = 0
+    surrogate: Annotated[bool, "whether IPPO learns from these worlds; false: they are for imitation alone"] = True
     label_starts: Annotated[int, Bounds(1, 256), "starts of moves and swaps per label"] = 8
     calm_crowds: Annotated[bool, "the controller that teaches motion comes to rest in a full disc"] = False
     safety_radius: Annotated[

@@ -57,6 +57,7 @@ class Rollout:
     label: Tensor  # (T, W, N) consumer of eq. (2), negative: none
     motion: Tensor  # (T, W, N, 2) the action of `World.spread` toward `choice`
     uncovered_weight: float = 0.0  # as in WorldConfig
+    surrogate: bool = True  # likewise
     advantage: Tensor = field(default_factory=lambda: torch.empty(0))
     target: Tensor = field(default_factory=lambda: torch.empty(0))
 
@@ -78,7 +79,7 @@ class Rollout:
             Observation(*map(join, self.value_input)) if self.value_input is not None else None,
             join(self.action), join(self.log_probability), join(self.choice), join(self.label), join(self.motion),
             join(self.advantage), join(self.target), join(starts).nonzero()[:, 0],
-            self.uncovered_weight,
+            self.uncovered_weight, self.surrogate,
         )  # fmt: skip
 
 
@@ -102,6 +103,7 @@ class Samples(NamedTuple):
     starts: Tensor
     """Indices of the rows of living agents at which a segment starts; with segments of one tick, all of them."""
     uncovered_weight: float
+    surrogate: bool
 
     def observation(self, of: Observation, rows: Tensor, x: Tensor | None = None) -> Observation:
         """The rows of one network's input; with `x` (B, F), that liquid state instead of the one that was flown."""
@@ -183,7 +185,7 @@ def collect(
     judged_on = _stack(value_inputs) if value_inputs else None
     rollout = Rollout(
         _stack(policy_inputs), judged_on, action, log_probability, choice, worth, reward, alive, label, wanted,
-        world.config.uncovered_weight,
+        world.config.uncovered_weight, world.config.surrogate,
     )  # fmt: skip
     return rollout, last
 
@@ -332,7 +334,7 @@ class Learner:
                 std, centre_now = log_std(out), mean_action(out)
                 log_probability = _log_probability(samples.action[rows], centre_now, std.exp())
                 log_ratio = log_probability - samples.log_probability[rows]
-                if coefficients.surrogate:
+                if coefficients.surrogate and samples.surrogate:
                     ratio = log_ratio.exp()
                     gain = (samples.advantage[rows] - centre) / (spread + 1e-6)
                     clipped = ratio.clamp(1 - config.clip, 1 + config.clip)

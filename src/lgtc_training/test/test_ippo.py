@@ -97,6 +97,15 @@ def test_the_surrogate_raises_the_probability_of_better_actions(tmp_path: Path) 
     assert any(not torch.equal(a, b) for a, b in zip(before, trainer.learner.policy.parameters(), strict=True))
 
 
+def test_worlds_for_imitation_alone_leave_the_surrogate_to_the_others(tmp_path: Path) -> None:
+    imitated = dataclasses.replace(WORLDS, surrogate=False)
+    alone, _ = Trainer(dataclasses.replace(EXPERIMENT, worlds=(imitated,)), tmp_path / "alone").iterate()
+    beside, _ = Trainer(dataclasses.replace(EXPERIMENT, worlds=(imitated, WORLDS)), tmp_path / "beside").iterate()
+    assert alone.policy == 0.0
+    assert alone.assignment > 0.0
+    assert beside.policy < 0.0
+
+
 def test_a_segment_run_again_with_the_weights_of_the_rollout_gives_the_states_that_were_flown(tmp_path: Path) -> None:
     trainer = Trainer(EXPERIMENT, tmp_path)
     policy, value = trainer.learner.policy, trainer.learner.value
