@@ -174,13 +174,15 @@ class Handover:
     landing: bool
     """Whether it left because it was landing; otherwise it flew away."""
     served_again_s: float
-    """Mission time at which somebody serves there; `left_s` if somebody else had stayed [s]; NaN: nobody
-    until the end.
+    """Mission time at which somebody serves there; `left_s` if somebody else had stayed [s]; NaN: nobody while it
+    was asked for.
     """
     successors: tuple[str, ...]
     """Who serves at that time."""
     met_again_s: float
-    """Mission time at which nothing is missing there again [s]; NaN: never."""
+    """Mission time at which nothing is missing there again [s]; NaN: never while it was asked for."""
+    given_up_s: float
+    """Mission time at which nobody was asked to be there any more [s]; NaN: asked for to the end."""
     announced_s: float
     """Mission time at which the first of them announced that it leaves [s]; NaN: nobody did."""
 
@@ -191,8 +193,9 @@ class Handover:
 
     @property
     def gap_s(self) -> float:
-        """Time without any server [s]; NaN: until the end."""
-        return self.served_again_s - self.left_s
+        """Time without any server though one was asked for [s]; NaN: until the end."""
+        until_s = self.given_up_s if np.isnan(self.served_again_s) else self.served_again_s
+        return until_s - self.left_s
 
 
 def handovers(flight: Flight) -> tuple[Handover, ...]:
@@ -216,6 +219,8 @@ def handovers(flight: Flight) -> tuple[Handover, ...]:
             if not leavers or (demand.serving[now, j].any() and not landing):
                 continue
             after = rows[rows >= now]
+            given_up = after[~needs[after]]
+            after = after[after < given_up[0]] if len(given_up) else after
             served = after[demand.serving[after, j].any(-1)]
             met = after[share[after, j] >= MET_SHARE]
             result.append(
@@ -229,6 +234,7 @@ def handovers(flight: Flight) -> tuple[Handover, ...]:
                     if len(served)
                     else (),
                     met_again_s=float(demand.time_s[met[0]]) if len(met) else float("nan"),
+                    given_up_s=float(demand.time_s[given_up[0]]) if len(given_up) else float("nan"),
                     announced_s=min(_announced_s(flight.drones[flight.names[i]], left_s) for i in (landing or leavers)),
                 )
             )

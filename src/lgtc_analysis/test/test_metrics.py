@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -134,6 +135,17 @@ def test_a_place_that_nobody_takes_over_stays_unserved(flown: Flown) -> None:
     assert np.isnan(one.gap_s)
     assert np.isnan(one.met_again_s)
     assert one.successors == ()
+
+
+def test_a_place_that_is_removed_while_nobody_serves_it_was_unserved_until_then(flown: Flown) -> None:
+    flight = flown("nobody comes")
+    demand = flight.demand
+    exists = demand.exists.copy()
+    exists[(demand.time_s >= 15.0) & (demand.time_s < 20.0), demand.names.index("north")] = False
+    (one,) = metrics.handovers(replace(flight, demand=replace(demand, exists=exists)))
+    assert one.given_up_s == pytest.approx(15.0, abs=2 * TICK_S)
+    assert one.gap_s == one.given_up_s - one.left_s
+    assert np.isnan(one.served_again_s)
 
 
 def test_team_rewards_add_up_to_the_demand_that_went_away(flight: Flight) -> None:

@@ -1,7 +1,8 @@
 """The stand-in of one drone: who flies it when its own adapter falls silent. One process has them all, long discovered.
 
-A process that is started again needs a second or more to come up and half a second to be heard; a Crazyflie levels out
-0.5 s after its last setpoint and cuts its motors after 2.0 s. So somebody who is already there must take the stream over:
+A process that is started again needs a second or more to come up and half a second to be heard; a Crazyflie levels
+out 0.5 s after its last setpoint and cuts its motors after 2.0 s. So somebody who is already there must take the stream
+over:
 
 | the owner's setpoints are silent for | what the stand-in does |
 | --- | --- |
