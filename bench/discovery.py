@@ -31,7 +31,7 @@ WAYS = {
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT",
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE),
     },
-    "LOCALHOST": {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "FASTRTPS_DEFAULT_PROFILES_FILE": ""},
+    "LOCALHOST": {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
 }
 OTHERS, TOPICS, ASK_S, LIMIT_S = 4, 6, 0.05, 10.0
 
@@ -123,12 +123,14 @@ def main() -> int:
     if arguments.role:
         {"serve": serve, "stand": stand, "ask": lambda: ask(each)}[arguments.role]()
         return 0
+    chosen = {name for variables in WAYS.values() for name in variables}
+    own = {name: value for name, value in os.environ.items() if name not in chosen}
     heard: dict[str, list[float]] = {way: [] for way in WAYS}
     for turn in range(arguments.turns):
         for way, variables in WAYS.items():
             command = [sys.executable, __file__, "--role", "ask"]
             command += ["--starts", str(arguments.starts), "--turns", str(arguments.turns)]
-            environment = os.environ | variables | {"ROS_DOMAIN_ID": str(arguments.domain)}
+            environment = own | variables | {"ROS_DOMAIN_ID": str(arguments.domain)}
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             heard[way] += [float(line) for line in done.stdout.split()]
         print(f"{turn + 1} of {arguments.turns} turns", file=sys.stderr)

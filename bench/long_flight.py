@@ -1,12 +1,12 @@
 """Fly for hours: consumers come, move and go, drones drain, hand over, land, are charged and rejoin.
 
     setup/run python bench/long_flight.py --hours 2                      # offline, as fast as it goes
-    setup/run python bench/long_flight.py --minutes 20 --speed 1.5       # every node, through ROS
+    setup/run python bench/long_flight.py --minutes 20                   # every node, through ROS
 
-Five drones, two or three places of six; every minute one comes, changes or goes. Parcels are handed over, and put on the
-drones again every five minutes. A cell that was flown empty is exchanged: charged within two minutes on the ground. A
-line of JSON per ten minutes of flight: memory, size of the ledger. At the end: hand-overs, how many without a gap, and
-whether ledger, bag and report tell the same (`lgtc ledger compare`); exit code 1 if they do not.
+Five drones, two or three places of six; every minute one comes, changes or goes. Parcels are handed over, and put on
+the drones again every five minutes. A cell that was flown empty is exchanged: charged within two minutes on the ground.
+A line of JSON per ten minutes of flight: memory, size of the ledger. At the end: hand-overs, how many without a gap,
+and whether ledger, bag and report tell the same (`lgtc ledger compare`); exit code 1 if they do not.
 """
 
 from __future__ import annotations
