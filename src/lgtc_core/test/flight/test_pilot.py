@@ -438,9 +438,7 @@ def paused(duration_s: float) -> Drone:
     return drone
 
 
-def test_a_pilot_that_was_silent_looks_for_a_free_place_before_it_descends_as_soon_as_it_knows_where_others_are() -> (
-    None
-):
+def test_a_pilot_that_was_silent_looks_for_a_free_place_before_it_descends() -> None:
     drone = paused(1.0)
     since_s = drone.now_s
     drone.run(0.2, MissionPhase.ACTIVE, commanded=False)  # its stand-in has the drone: not a word
