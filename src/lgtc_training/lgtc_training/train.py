@@ -99,7 +99,7 @@ class Trainer:
     def seconds_left(self) -> float:
         """Time to the end of the steps or minutes at this start's pace; infinite before the first update [s]."""
         done, spent = self.steps - self.first_steps, self.seconds - self.first_seconds
-        left = (self.config.steps - self.steps) * spent / done if done else math.inf
+        left = max(0, self.config.steps - self.steps) * spent / done if done else math.inf
         return min(left, 60 * self.config.minutes - self.seconds) if self.config.minutes > 0 else left
 
     def agree(self, stop: bool) -> bool:
@@ -385,6 +385,7 @@ def train(
                     trainer.save()
                 _plot(board, "train", {"return": team_return, **vars(losses)}, trainer.steps)
                 bar.set_description_str(progress(team_return, losses.agreement, ratio, trainer.seconds_left()), False)
+                bar.total = max(config.steps, trainer.steps)  # the last update may go beyond the steps asked for
                 bar.update(trainer.rollout)
                 if stopping:
                     logger.warning("stopped at update %d; start again to continue: %s", trainer.update, folder)
