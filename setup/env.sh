@@ -14,8 +14,11 @@ export CMAKE_PREFIX_PATH=$VIRTUAL_ENV
 export ROS_VERSION=2 ROS_DISTRO=jazzy ROS_PYTHON_VERSION=3
 # Nothing leaves this machine unless asked to, and no killed process leaves a lock behind (docs/processes.md). Where it is
 # asked to leave, UDP alone.
-if [ -z "${ROS_AUTOMATIC_DISCOVERY_RANGE:-}${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ]; then
-  export ROS_AUTOMATIC_DISCOVERY_RANGE=SYSTEM_DEFAULT FASTRTPS_DEFAULT_PROFILES_FILE=$_lgtc_root/config/loopback.xml
+if [ -z "${ROS_AUTOMATIC_DISCOVERY_RANGE:-}" ]; then
+  export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
+  if [ -z "${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ]; then  # else the user's own profile holds
+    export ROS_AUTOMATIC_DISCOVERY_RANGE=SYSTEM_DEFAULT FASTRTPS_DEFAULT_PROFILES_FILE=$_lgtc_root/config/loopback.xml
+  fi
 fi
 export FASTDDS_BUILTIN_TRANSPORTS=${FASTDDS_BUILTIN_TRANSPORTS:-UDPv4}
 
