@@ -141,6 +141,18 @@ def test_a_place_that_is_never_served_again_is_said_to_be_never_served(flown: Fl
     assert "cf3 at 12.0 s it landed never nobody until the end never" in words
 
 
+def test_a_place_that_is_removed_while_nobody_serves_it_is_not_said_to_be_unserved_until_the_end(
+    flown: Flown, tmp_path: Path
+) -> None:
+    flight = flown("nobody comes")
+    exists = flight.demand.exists.copy()
+    exists[flight.demand.time_s >= 15.0, flight.demand.names.index("north")] = False
+    removed = dataclasses.replace(flight, demand=dataclasses.replace(flight.demand, exists=exists))
+    report.write_report(removed, tmp_path / "report.html")
+    words = " ".join(Page((tmp_path / "report.html").read_text()).words.split())
+    assert re.search(r"never nobody 3\.\d s, then no longer asked for never", words)
+
+
 def test_text_from_the_bag_cannot_become_markup(flight: Flight, tmp_path: Path) -> None:
     title = flight.team.title
     object.__setattr__(flight.team, "title", "</script><script>alert(1)</script>")
