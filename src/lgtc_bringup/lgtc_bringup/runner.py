@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lgtc_bringup.inputs import home
 from lgtc_bringup.middleware import on_this_host
 from lgtc_bringup.plan import ROS_ARGUMENTS, Plan, ProcessSpec
 from lgtc_bringup.usage import Usage, UsageMeter
@@ -201,4 +200,4 @@ class Runner:
 
 def environment_of(plan: Plan, own: Mapping[str, str]) -> dict[str, str]:
     """Environment of the plan's processes: the plan's, and on this host alone, unless the user's own says otherwise."""
-    return {**plan.environment, **on_this_host(home() / "config" / "loopback.xml", own), **own}
+    return {**plan.environment, **on_this_host(own), **own}
