@@ -34,13 +34,14 @@ from typing import Any
 
 import rclpy
 import yaml
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
+from rclpy.serialization import deserialize_message
 
 from lgtc_bringup.usage import pid_of, processes_of
 from lgtc_core import topics, wire
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, VehiclePhase
 from lgtc_core.loop.stand_in import SIGNATURE
-from lgtc_nodes.qos import STREAMS
+from lgtc_nodes.qos import STREAMS, for_recorder
 
 RESTARTED = ("demand_server", "stand_in", "mind")
 """Killed in every round: the flight goes on."""
@@ -54,14 +55,16 @@ FOLLOWS = (SafetyMode.PASSED, SafetyMode.FILTERED)
 
 
 class Bystander:
-    """Hears what a team says."""
+    """Hears what a team says, as cheaply as the recorder, so that it takes no processor from the flight: time, mission
+    and phases at once, all else is kept as it came and read by `catch_up`.
+    """
 
     def __init__(self, drones: Sequence[str], domain: int) -> None:
         self.drones = tuple(drones)
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("bystander", context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor = EventsExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.mission: MissionPhase | None = None
         self.now_s = 0.0
@@ -71,15 +74,20 @@ class Bystander:
         self.modes: dict[str, list[tuple[float, SafetyMode]]] = {name: [] for name in self.drones}
         self.entered: dict[str, list[tuple[float, VehiclePhase]]] = {name: [] for name in self.drones}
         self.closest_m, self.fall_mps = math.inf, 0.0
+        self._unread: list[tuple[Callable[[Any], None], Any, bytes]] = []
+        self._hear(topics.CLOCK, self._clock)
         self._hear(topics.MISSION, self._mission)
         for name in self.drones:
-            for topic, take in (
-                (topics.POSE, self._pose),
-                (topics.SETPOINT, self._setpoint),
-                (topics.VEHICLE, self._vehicle),
-                (topics.SAFETY, self._safety),
-            ):
-                self._hear(topic, partial(take, name), name)
+            self._hear(topics.VEHICLE, partial(self._vehicle, name), name)
+            self._keep(topics.POSE, partial(self._pose, name), name)
+            self._keep(topics.SETPOINT, partial(self._setpoint, name), name)
+            self._keep(topics.SAFETY, partial(self._safety, name), name)
+
+    def catch_up(self) -> None:
+        """Read what was only kept."""
+        for take, kind, raw in self._unread:
+            take(deserialize_message(raw, kind))
+        self._unread.clear()
 
     def first_s(self, name: str, phase: VehiclePhase, since_s: float) -> float:
         """When a drone first said after `since_s` that it is in a phase; inf: not yet."""
@@ -104,6 +112,19 @@ class Bystander:
         kind, qos = STREAMS[topic]
         self.node.create_subscription(kind, topic if drone is None else topics.of_drone(drone, topic), take, qos)
 
+    def _keep(self, topic: str, take: Callable[[Any], None], drone: str) -> None:
+        stream = STREAMS[topic]
+        self.node.create_subscription(
+            stream.type,
+            topics.of_drone(drone, topic),
+            lambda raw: self._unread.append((take, stream.type, raw)),
+            for_recorder(stream),
+            raw=True,
+        )
+
+    def _clock(self, message: Any) -> None:
+        self.now_s = message.clock.sec + message.clock.nanosec / wire.NS_PER_S
+
     def _mission(self, message: Any) -> None:
         self.mission = MissionPhase(message.phase)
 
@@ -120,7 +141,6 @@ class Bystander:
     def _pose(self, name: str, message: Any) -> None:
         pose = wire.pose_from_wire(message)
         before = self.position_m.get(name)
-        self.now_s = max(self.now_s, pose.stamp_s)
         if before is not None and pose.stamp_s > before.stamp_s:
             sunk_m = before.position_m[2] - pose.position_m[2]
             self.fall_mps = max(self.fall_mps, float(sunk_m / (pose.stamp_s - before.stamp_s)))
@@ -222,6 +242,7 @@ def kill(watch: Bystander, kind: str, run_dir: Path, victim: str = "") -> dict[s
         watch.spin(lambda: all(watch.phases[name] is VehiclePhase.LANDED for name in wanted), 60.0)
     else:
         watch.spin(over, 120.0)
+    watch.catch_up()
     row: dict[str, Any] = {"kind": kind, "gap_s": round(longest_gap_s(watch, up, killed_s), 3)}
     row["load"] = round(os.getloadavg()[0], 1)
     if kind == "wings":

@@ -52,6 +52,7 @@ ROSDEP_KEY = {
     "PIL": "python3-pil",
     "rich": "python3-rich",
     "psutil": "python3-psutil",
+    "setproctitle": "python3-setproctitle",
     "torch": "python3-torch",
     "tqdm": "python3-tqdm",
     "tensorboard": "python3-tensorboard-pip",

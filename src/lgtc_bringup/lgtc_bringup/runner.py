@@ -3,7 +3,7 @@
 Each process gets a session of its own, so that Ctrl-C in the terminal reaches `lgtc` alone, which then decides who ends
 when. Signals mean the same to every node (docs/processes.md): the first one "finish: land, then end"; the second "end
 now". A process that ignores both is killed. Should `lgtc` itself die, the nodes notice that their parent
-(LGTC_PARENT_PID) is gone and treat that as the first signal.
+(LGTC_PARENT_PID) is gone and treat that as the first signal. Hosts are forked by a nursery where there is one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lgtc_bringup.middleware import on_this_host
+from lgtc_bringup.nursery import Forked, Nursery
 from lgtc_bringup.plan import ROS_ARGUMENTS, Plan, ProcessSpec
 from lgtc_bringup.usage import Usage, UsageMeter
 from lgtc_core.errors import LgtcError
@@ -27,6 +28,8 @@ TERMINATE_AFTER_S = 5.0
 KILL_AFTER_S = 2.0
 """... and is given up this long after the kill, which only a process stuck in the kernel survives."""
 _POLL_S = 0.02
+_HOST = "host"
+"""The program that the nursery beside it can fork."""
 
 
 class ProcessError(LgtcError):
@@ -84,7 +87,8 @@ class Runner:
         self.plan = plan
         self.logs_dir = plan.inputs.run_dir / "logs"
         self._program = program
-        self._running: dict[str, tuple[ProcessSpec, subprocess.Popen[bytes]]] = {}
+        self._nursery: Nursery | None = None
+        self._running: dict[str, tuple[ProcessSpec, subprocess.Popen[bytes] | Forked]] = {}
         self._meters: dict[str, UsageMeter] = {}
 
     def __enter__(self) -> Runner:
@@ -103,6 +107,9 @@ class Runner:
         """
         self.logs_dir.mkdir(parents=True, exist_ok=True)
         programs = [(process, self._program(process)) for process in self.plan.processes]
+        nursery = next((program.with_name("nursery") for _, program in programs if program.name == _HOST), None)
+        if nursery is not None and nursery.is_file():
+            self._nursery = Nursery(nursery, self._environment(), self.logs_dir / "nursery.log")
         for process, program in programs:
             try:
                 self._spawn(process, program)
@@ -118,21 +125,28 @@ class Runner:
         """
         self._spawn(process, self._program(process))
 
+    def _environment(self) -> dict[str, str]:
+        return environment_of(self.plan, os.environ) | {"LGTC_PARENT_PID": str(os.getpid())}
+
     def _spawn(self, process: ProcessSpec, program: Path) -> None:
-        environment = environment_of(self.plan, os.environ) | {"LGTC_PARENT_PID": str(os.getpid())}
         ros = ["--ros-args", *ROS_ARGUMENTS, "--params-file", str(self.plan.params_file)]
-        try:
-            with self.log_of(process).open("ab") as log:
-                child = subprocess.Popen(
-                    [str(program), *process.arguments, *ros],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    start_new_session=True,
-                )
-        except OSError as error:
-            raise ProcessError(f"{process.name}: cannot run {program}: {error.strerror}") from error
+        arguments, log_file = [*process.arguments, *ros], self.log_of(process)
+        child: subprocess.Popen[bytes] | Forked | None = None
+        if self._nursery is not None and program.name == _HOST:
+            child = self._nursery.born(arguments, log_file)
+        if child is None:
+            try:
+                with log_file.open("ab") as log:
+                    child = subprocess.Popen(
+                        [str(program), *arguments],
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        env=self._environment(),
+                        start_new_session=True,
+                    )
+            except OSError as error:
+                raise ProcessError(f"{process.name}: cannot run {program}: {error.strerror}") from error
         self._running[process.name] = (process, child)
         self._meters[process.name] = UsageMeter(child.pid)
 
@@ -195,6 +209,8 @@ class Runner:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
         ended += self.wait(KILL_AFTER_S)
+        if self._nursery is not None:
+            self._nursery.close()
         return tuple(ended)
 
 

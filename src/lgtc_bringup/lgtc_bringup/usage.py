@@ -70,16 +70,16 @@ class UsageMeter:
 
 
 def processes_of(run_dir: Path) -> dict[int, list[str]]:
-    """Command lines, by process id, of all other living processes that name a run's folder."""
+    """Words of the command lines, by process id, of all other living processes that name a run's folder."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:  # it ended while we looked
                 continue
-            if any(str(run_dir) in word for word in words):
-                found[int(entry.name)] = words
+            if str(run_dir) in line:
+                found[int(entry.name)] = line.split()
     return found
 
 
