@@ -19,5 +19,5 @@ setup(
     maintainer="LGTC Swarm maintainers",
     maintainer_email="maintainers@lgtc-swarm.example",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["host = lgtc_nodes.host:main", "nursery = lgtc_nodes.nursery:main"]},
+    entry_points={"console_scripts": ["host = lgtc_nodes.host:run", "nursery = lgtc_nodes.nursery:main"]},
 )

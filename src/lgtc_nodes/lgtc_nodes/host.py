@@ -15,9 +15,10 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -74,6 +75,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             rclpy.shutdown()
         faulthandler.cancel_dump_traceback_later()
     return 0
+
+
+def run(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the nodes and leave the process, without the interpreter's own end: a middleware has been seen to hang there,
+    and all that must be kept is closed.
+    """
+    try:
+        code = main(argv)
+    except SystemExit as error:  # arguments that make no sense, or a question for them
+        code = error.code if isinstance(error.code, int) else 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _placed(arguments: Sequence[str]) -> list[tuple[str, str]]:
@@ -148,4 +165,4 @@ def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -96,7 +96,7 @@ def _become_host(arguments: Sequence[str], log: Path) -> NoReturn:
         time.sleep(0.001)
     from lgtc_nodes import host  # loads rclpy
 
-    raise SystemExit(host.main(arguments))
+    host.run(arguments)
 
 
 if __name__ == "__main__":

@@ -94,12 +94,13 @@ def test_bad_messages_and_bad_requests_are_refused_in_words_and_nobody_dies(swar
     assert team.missions[-1].phase is MissionPhase.ACTIVE
     assert set(team.phases.values()) <= IN_THE_AIR, team.logs()
 
-    def pose_refused() -> bool:  # only the newest pose of a turn is looked at, and most are the simulator's
-        bad[0]()
-        return "/cf1/pose" in team.log("wings-cf1") or "pose.position" in team.log("wings-cf1")
+    def refused() -> bool:  # only the newest pose of a turn is looked at, and most are the simulator's
+        for send in bad:
+            send()
+        pose = "/cf1/pose" in team.log("wings-cf1") or "pose.position" in team.log("wings-cf1")
+        return pose and "features of cf2" in team.log("minds-cf1")
 
-    team.wait("the bad pose is refused by name", pose_refused)
-    assert "features of cf2" in team.log("minds-cf1")
+    team.wait("bad poses and features are refused by name", refused)
     assert team.call(RosTrigger, topics.MISSION_ABORT, {}).success
     team.wait_phase(VehiclePhase.LANDED)
     assert set(team.wait_ended().values()) == {0}, team.logs()
