@@ -160,6 +160,7 @@ def row(arguments: argparse.Namespace, seed: int, case: Case, verdict: Verdict, 
         "closest": round(verdict.closest, 4),
         "closest_m": round(verdict.contact_m, 4),
         "violations": [list(one) for one in verdict.violations] if case.covered else [],
+        "beside": [list(one) for one in verdict.beside],
         "contact": verdict.contact_m < 2.0 * CONTACT_RADIUS_M,
         "wall_s": round(wall_s, 2),
     }
@@ -176,17 +177,16 @@ def write_case(arguments: argparse.Namespace, seed: int, case: Case) -> Path:
 
 def summary(results: Path) -> int:
     """Tell what all flights came to; 1 when there was a violation."""
-    print(
-        "| vehicle, run | flights | hours of the team | drone hours | closest / D | violations | contact, covered |",
-        end="",
-    )
-    print(" contact, not covered | x real time |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    columns = ["vehicle, run", "flights", "hours of the team", "drone hours", "closest / D", "violations"]
+    columns += ["firmware beside one that stands", "contact, covered", "contact, not covered", "x real time"]
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     bad = 0
     for path in sorted(results.glob("*.jsonl")):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         inside = [line for line in lines if line["covered"]]
         violated = [line["seed"] for line in inside if line["violations"]]
         touched = [line["seed"] for line in inside if line["contact"]]
+        beside = [pair[3] for line in inside for pair in line.get("beside", ())]
         outside = [line for line in lines if not line["covered"]]
         flown_s = sum(line["flown_s"] for line in lines)
         closest = min((line["closest"] for line in inside), default=float("inf"))
@@ -194,7 +194,8 @@ def summary(results: Path) -> int:
         speed = flown_s / max(1e-9, sum(line["wall_s"] for line in lines))
         print(
             f"| {path.stem} | {len(lines)} | {flown_s / 3600:.2f} | {drone_h:.0f} | {closest:.3f} |"
-            f" {len(violated)} of {len(inside)} | {len(touched)} | {sum(line['contact'] for line in outside)} of"
+            f" {len(violated)} of {len(inside)} | {f'{len(beside)}, closest {min(beside):.2f} D' if beside else 0} |"
+            f" {len(touched)} | {sum(line['contact'] for line in outside)} of"
             f" {len(outside)} | {speed:.1f} |"
         )
         if violated:

@@ -6,6 +6,8 @@ Distance of a pair, as the guarantee measures it (docs/safety.md):
     one stands on the ground  d = |p_i - p_j|                                no airflow
     a violation               d < D
 
+A drone that comes down or takes off by its own firmware beside one that stands there is corrected by nobody: where it
+found no free place in time, nothing is claimed (docs/safety.md), and such a pair with d < D is told apart.
 Where a fault breaks a hypothesis of the guarantee, nothing is claimed; counted there is physical contact: centres
 closer than 2 * CONTACT_RADIUS_M.
 """
@@ -26,6 +28,7 @@ from lgtc_core.fleet.fleet import build_fleet
 from lgtc_core.fleet.scenario import VehicleModel, build_scenario
 from lgtc_core.fleet.team import Team, resolve
 from lgtc_core.flight.guard import GuardParams, Guards
+from lgtc_core.flight.phases import VehiclePhase
 from lgtc_sim.offline import FlightResult
 from lgtc_sim.world import AIRBORNE_M
 
@@ -75,11 +78,13 @@ class Verdict(NamedTuple):
     flown_s: float
     """Time from the first take-off to the last touch-down [s]."""
     closest: float
-    """Smallest distance of a pair as the guarantee measures it, as a multiple of D; inf: never two in the air."""
+    """Smallest distance of a pair that the guarantee speaks of, as a multiple of D; inf: never two in the air."""
     contact_m: float
     """Smallest distance of two centres of which one flew [m]; inf: never."""
     violations: tuple[tuple[float, str, str, float], ...]
     """(time [s], drone, drone, distance / D) at the closest of every pair that came closer than D."""
+    beside: tuple[tuple[float, str, str, float], ...] = ()
+    """The same of pairs of which one stood and the other was flown by its firmware."""
 
 
 def draw(
@@ -148,7 +153,10 @@ def judge(result: FlightResult, team: Team) -> Verdict:
     if not len(flown):
         return Verdict(0.0, math.inf, math.inf, ())
     n = len(result.drones)
-    closest, contact_m, violations = math.inf, math.inf, []
+    firmware = np.isin(result.phase, (VehiclePhase.TAKING_OFF, VehiclePhase.LANDING))
+    closest, contact_m = math.inf, math.inf
+    violations: list[tuple[float, str, str, float]] = []
+    beside: list[tuple[float, str, str, float]] = []
     for i in range(n - 1):
         for j in range(i + 1, n):
             some, both = up[:, i] | up[:, j], up[:, i] & up[:, j]
@@ -157,12 +165,16 @@ def judge(result: FlightResult, team: Team) -> Verdict:
             contact_m = min(contact_m, float(apart_m.min()))
             delta_m[both, 2] *= flattening
             share = np.where(some, np.linalg.norm(delta_m, axis=1) / safe_m, np.inf)
-            at = int(share.argmin())
-            closest = min(closest, float(share[at]))
-            if share[at] < 1.0:
-                violations.append((float(result.time_s[at]), result.drones[i], result.drones[j], float(share[at])))
+            unclaimed = (up[:, i] & firmware[:, i] & ~up[:, j]) | (up[:, j] & firmware[:, j] & ~up[:, i])
+            for counted, found in ((~unclaimed, violations), (unclaimed, beside)):
+                of_these = np.where(counted, share, np.inf)
+                at = int(of_these.argmin())
+                if found is violations:
+                    closest = min(closest, float(of_these[at]))
+                if of_these[at] < 1.0:
+                    found.append((float(result.time_s[at]), result.drones[i], result.drones[j], float(of_these[at])))
     flown_s = float(result.time_s[flown[-1]] - result.time_s[flown[0]])
-    return Verdict(flown_s, closest, contact_m, tuple(violations))
+    return Verdict(flown_s, closest, contact_m, tuple(violations), tuple(beside))
 
 
 def _some(rng: random.Random, names: list[str]) -> list[str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.fleet.scenario import VehicleModel
-from lgtc_core.flight.phases import MissionPhase
+from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_sim.flight_hours import CONTACT_RADIUS_M, COVERED, Verdict, draw, judge
 from lgtc_sim.offline import FlightResult, fly
 
@@ -62,9 +63,9 @@ def test_the_judge_sees_a_pair_that_came_too_close_and_measures_as_the_guarantee
         ]
     )
 
-    def verdict(positions_m: np.ndarray) -> Verdict:
+    def verdict(positions_m: np.ndarray, first: VehiclePhase = VehiclePhase.FLYING) -> Verdict:
         t = len(positions_m)
-        phase = np.zeros((t, 2), dtype=np.int64)
+        phase = np.full((t, 2), [first, VehiclePhase.LANDED])
         return judge(FlightResult(team.names, np.arange(t) * 1.0, positions_m, phase, np.zeros(t), (), ()), team)
 
     assert verdict(rows[:1]).violations == ()
@@ -73,3 +74,8 @@ def test_the_judge_sees_a_pair_that_came_too_close_and_measures_as_the_guarantee
     assert above.violations == ((1.0, *team.names, pytest.approx(0.9)),)
     assert above.contact_m > 2.0 * CONTACT_RADIUS_M
     assert verdict(rows[2:]).closest == pytest.approx(0.3 / d_m)  # one on the ground: no airflow
+    near = np.array([[[0.0, 0.0, 0.1], [0.8 * d_m, 0.0, 0.0]]])
+    flying, landing = verdict(near), verdict(near, VehiclePhase.LANDING)
+    assert [pair[3] < 1.0 for pair in flying.violations] == [True]
+    assert (landing.violations, landing.closest) == ((), math.inf)  # its firmware came down beside one that stands
+    assert landing.beside == flying.violations
