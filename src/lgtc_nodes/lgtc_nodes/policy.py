@@ -96,7 +96,7 @@ class PolicyNode(SwarmNode[PolicyParams]):
         self._say_state(wire.decision_to_wire(decision, pose_stamp_s))
 
     def _roll_call(self, now_s: float) -> None:
-        self._near.follow(self.decider.neighbourhood.update(now_s))
+        self._near.follow(self.decider.near(now_s))
         presence = self.decider.presence(now_s)
         if presence is not None:
             self._say_presence(wire.presence_to_wire(presence))

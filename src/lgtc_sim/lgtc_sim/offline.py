@@ -478,8 +478,8 @@ class _Loop:
             self._roll_links.send(now_s, [sighting.drone for sighting in sightings], everybody, sightings)
             self._deliver_sightings(now_s)
         for i, drone in enumerate(self._each):
-            near = drone.decider.neighbourhood.update(now_s)
-            self._near[i] = [other in near for other in self.team.names]
+            near = drone.decider.near(now_s)
+            self._near[i] = [other in near for other in self.drones]
 
     def _decide(self, now_s: float) -> None:
         """All decide on what was said at the ticks before; only then is anything of this tick heard."""

@@ -211,11 +211,13 @@ class SupplyAccount:
             return repeated
         if len(self._seen) > SEEN_MAX:  # of consumers that are gone nothing need be known
             self._seen = {key: revision for key, revision in self._seen.items() if view.consumer(key[0]) is not None}
-        d_m = np.stack([consumer.position_m for consumer in view.consumers])
-        radius_m = np.array([consumer.radius_m for consumer in view.consumers])
+        given = [k for k in range(len(self.kinds)) if self._may_give(k)]
+        if not given:
+            return repeated
+        d_m, radius_m = view.discs_m[:, :2], view.discs_m[:, 2]
         inside = rules.inside(np.asarray(position_m, float)[None], d_m, radius_m)[0]
-        here = (consumer for consumer, is_here in zip(view.consumers, inside, strict=True) if is_here)
-        return repeated + [offer for consumer in here for offer in self._new_offers(now_s, consumer, view)]
+        here = (consumer for consumer, is_here in zip(view.consumers, inside.tolist(), strict=True) if is_here)
+        return repeated + [offer for consumer in here for offer in self._new_offers(now_s, consumer, given, view)]
 
     def loads(self, now_s: float) -> list[Load]:
         """Requests to send now, so that the ledger knows what is carried: new ones and repetitions; none unless
@@ -262,12 +264,16 @@ class SupplyAccount:
         self._carried[pending.k] = max(0.0, self._carried[pending.k] - taken)
         self._seen[pending.offer.consumer, pending.k] = pending.revision
 
-    def _new_offers(self, now_s: float, consumer: ConsumerView, view: DemandView) -> list[Offer]:
+    def _may_give(self, k: int) -> bool:
+        """Whether there is anything of a kind that could be released now."""
+        if k == self._battery or not self._carried[k] > NEGLIGIBLE_AMOUNT or k in self._unknown:
+            return False
+        return not any(pending.k == k for pending in self._loads.values())
+
+    def _new_offers(self, now_s: float, consumer: ConsumerView, given: list[int], view: DemandView) -> list[Offer]:
         result = []
-        for k, kind in enumerate(self.kinds):
-            if k in self._unknown or any(pending.k == k for pending in self._loads.values()):
-                continue
-            if k == self._battery or consumer.depletion[k] != rules.INSTANTANEOUS:
+        for k in given:
+            if consumer.depletion[k] != rules.INSTANTANEOUS:
                 continue
             if any(p.k == k and p.offer.consumer == consumer.name for p in self._pending.values()):
                 continue
@@ -277,7 +283,7 @@ class SupplyAccount:
             amount = float(rules.accept(np.float64(free), np.float64(consumer.remaining[k])))
             if amount > NEGLIGIBLE_AMOUNT:
                 self._sequence += 1
-                offer = Offer(f"{self.drone}-{self.session}-{self._sequence}", consumer.name, kind, amount)
+                offer = Offer(f"{self.drone}-{self.session}-{self._sequence}", consumer.name, self.kinds[k], amount)
                 self._pending[offer.request_id] = _Pending(offer, k, now_s, view.revision)
                 result.append(offer)
         return result

@@ -366,7 +366,7 @@ class DemandBook:
             return Answer(False, f"presence of {drone}: got a stamp of {stamp_s}; expected a finite time [s]")
         if position.shape != (2,):
             return Answer(False, f"presence of {drone}: got a position of shape {position.shape}; expected (2,)")
-        if carried.shape != (len(self.kinds),) or not (np.isfinite(carried) & (carried >= 0)).all():
+        if carried.shape != (len(self.kinds),) or not all(0.0 <= amount < math.inf for amount in carried.tolist()):
             return Answer(
                 False,
                 f"presence of {drone}: got the supply {carried.tolist()};"
@@ -611,13 +611,14 @@ class DemandBook:
         """Consumer in whose disc a drone counts: the one it is in; else the one it counted in, until beyond
         the rim.
         """
+        at_m = position_m.tolist()
         for name, entry in self._accounts.entries.items():
-            if math.dist(position_m, entry.spec.position_m) <= entry.spec.radius_m:
+            if math.dist(at_m, entry.spec.position_m) <= entry.spec.radius_m:
                 return name
         entry_before = self._accounts.entries.get(before) if before is not None else None
         if entry_before is not None:
             reach_m = entry_before.spec.radius_m * (1.0 + self.params.rim_fraction)
-            if math.dist(position_m, entry_before.spec.position_m) <= reach_m:
+            if math.dist(at_m, entry_before.spec.position_m) <= reach_m:
                 return before
         return None
 

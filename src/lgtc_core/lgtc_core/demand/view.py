@@ -109,12 +109,12 @@ class DemandView:
         """The consumer of that name, or None."""
         return self._by_name.get(name)
 
-    @property
+    @cached_property
     def met(self) -> bool:
         """True when no consumer misses anything."""
         return all(consumer.met for consumer in self.consumers)
 
-    @property
+    @cached_property
     def share_met(self) -> float:
         """Share of all amounts asked for that is met now, in [0, 1]; 1 when nothing is asked for."""
         if not self.consumers:

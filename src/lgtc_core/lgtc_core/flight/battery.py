@@ -28,7 +28,7 @@ import math
 import statistics
 from collections import deque
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.flight.phases import Tier
@@ -193,8 +193,7 @@ class CellModel:
         self._charge = max(0.0, self._charge - drawn_mah / self.params.capacity_mah)
 
 
-@dataclass(frozen=True)
-class BatteryView:
+class BatteryView(NamedTuple):
     """What a battery asks of its drone at one moment."""
 
     tier: Tier
@@ -226,7 +225,7 @@ class BatteryMonitor:
 
     def __init__(self, params: BatteryParams) -> None:
         self.params = params
-        self._levels = params.levels
+        self._levels, self._arm_levels = params.levels, params.arm_levels
         self._tier = Tier.OK
         self._since: dict[tuple[Tier, int], float] = {}
         """Per tier and reading (0 voltage, 1 charge): since when it has been below."""
@@ -274,13 +273,15 @@ class BatteryMonitor:
     def _follow_arming(self, voltage_v: float, charge: float) -> None:
         """Enough for a take-off, until it is short of it by the hysteresis: a load may make the voltage dip."""
         p = self.params
-        level_v, level = p.arm_levels
+        level_v, level = self._arm_levels
         slack_v, slack = (p.hysteresis_v, p.hysteresis_charge) if self._may_take_off else (0.0, 0.0)
         short = voltage_v < level_v - slack_v or charge < level - slack
         self._may_take_off = self._tier is Tier.OK and not short
 
     def _follow_tier(self, now_s: float, voltage_v: float, charge: float) -> None:
-        for tier in (Tier.WARN, Tier.HAND_OVER, Tier.LAND, Tier.CRITICAL):
+        warn_v, warn = self._levels[Tier.WARN]  # the highest ones
+        below = voltage_v < warn_v or charge < warn
+        for tier in (Tier.WARN, Tier.HAND_OVER, Tier.LAND, Tier.CRITICAL) if below or self._since else ():
             for place, (reading, level) in enumerate(zip((voltage_v, charge), self._levels[tier], strict=True)):
                 if not reading < level:
                     self._since.pop((tier, place), None)

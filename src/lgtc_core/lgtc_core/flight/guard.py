@@ -216,12 +216,14 @@ class Guards:
         Raises:
             InputError: a position is not finite, or there is no such drone. Nothing changed.
         """
-        _check_finite("pose.position", position_m)
-        for what, which, count in (("hearer", hearer, len(self.names)), ("heard", heard, len(self.others))):
-            if which.size and not 0 <= which.min() <= which.max() < count:
-                raise InputError(what, f"number {which.min()} to {which.max()}", f"0 to {count - 1}")
         stamp_s, position_m = (np.ascontiguousarray(values, np.float64) for values in (stamp_s, position_m))
-        guard_memory.hear_in_turn(self._memory, self._figures, hearer, heard, stamp_s, position_m)
+        others = len(self.others)
+        if guard_memory.hear_in_turn(self._memory, self._figures, others, hearer, heard, stamp_s, position_m):
+            return
+        _check_finite("pose.position", position_m)
+        for what, which, count in (("hearer", hearer, len(self.names)), ("heard", heard, others)):
+            if not 0 <= which.min() <= which.max() < count:
+                raise InputError(what, f"number {which.min()} to {which.max()}", f"0 to {count - 1}")
 
     def hear_one(self, i: int, name: str, stamp_s: float, position_m: Array) -> bool:
         """Drone i hears where another is: finite position (3,) [m]. False: older than the last one, nothing changed."""
@@ -265,17 +267,15 @@ class Guards:
         guard_memory.command(memory, self._figures, which, now_s, answers)
         solve_time_s = (time.perf_counter() - begun) / len(which)
         velocity_mps = answers.velocity_mps[which]
-        figures = zip(memory.pose_s[which].tolist(), *(field[which].tolist() for field in answers[1:]), strict=True)
+        columns = (field if which is self._all else field[which] for field in (memory.pose_s, *answers[1:]))
+        rows = zip(which.tolist(), velocity_mps, *(column.tolist() for column in columns), strict=True)
         commands = []
-        for i, velocity, row in zip(which, velocity_mps, figures, strict=True):
-            stamp_s, number, lost, given_up, h_min, nearest, distance_min_m, correction_mps, count, age_s, clear = row
+        for i, velocity, stamp_s, number, lost, given_up, h_min, nearest, apart_m, change, count, age_s, clear in rows:
             mode = _MODES[number]
-            reason = "" if number == SafetyMode.PASSED else self._why(i, now_s, mode, lost, given_up, nearest)
+            reason = "" if mode is SafetyMode.PASSED else self._why(i, now_s, mode, lost, given_up, nearest)
             stamp_s, spent_s = (math.nan, 0.0) if stamp_s == NEVER_S else (stamp_s, solve_time_s)
-            command = SafeCommand(
-                stamp_s, velocity, mode, reason, h_min, distance_min_m, correction_mps, spent_s, count, age_s, clear
-            )
-            commands.append(command)
+            evidence = h_min, apart_m, change, spent_s, count, age_s, clear
+            commands.append(SafeCommand(stamp_s, velocity, mode, reason, *evidence))
         return commands
 
     def _why(self, i: int, now_s: float, mode: SafetyMode, lost: int, given_up_mps: float, nearest: int) -> str:

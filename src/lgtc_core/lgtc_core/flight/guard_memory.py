@@ -168,12 +168,20 @@ def hear(memory: Memory, figures: Figures, i: int, j: int, stamp_s: float, x: fl
 
 @compiled
 def hear_in_turn(
-    memory: Memory, figures: Figures, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array
-) -> None:
-    """Guard hearer[k] hears drone heard[k], for k in order: (K,) indices, stamps (K,), finite positions (K, 3)."""
+    memory: Memory, figures: Figures, others: int, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array
+) -> bool:
+    """Guard hearer[k] hears drone heard[k] < others, for k in order: (K,) indices, stamps (K,), positions (K, 3).
+
+    False: there is no such guard or drone, or a position is not finite; nothing changed.
+    """
+    for k in range(len(hearer)):
+        known = 0 <= hearer[k] < len(memory.pose_s) and 0 <= heard[k] < others
+        if not (known and np.isfinite(position_m[k]).all()):
+            return False
     for k in range(len(hearer)):
         x, y, z = position_m[k, 0], position_m[k, 1], position_m[k, 2]
         hear(memory, figures, hearer[k], heard[k], stamp_s[k], x, y, z)
+    return True
 
 
 @compiled
@@ -382,5 +390,5 @@ def prepare() -> None:
     with compiling():
         memory, answers = empty_memory(1, 1, box_m, box_m), empty_answers(1)
         command(memory, figures, nobody, 0.0, answers)
-        hear_in_turn(memory, figures, nobody, nobody, np.zeros(0), np.zeros((0, 3)))
+        hear_in_turn(memory, figures, 0, nobody, nobody, np.zeros(0), np.zeros((0, 3)))
         hear(memory, figures, 0, 0, 0.0, 0.0, 0.0, 0.0)

@@ -20,9 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+_Triple = tuple[float, float, float]
 
 ONE_MOTION_S = 0.25
 """Setpoints further apart than this are not taken for one motion."""
+_SLACK = 1.0 - 1e-9
+"""Of the leash's length: who is nearer hangs loose, whatever rounding says."""
+_ZERO: _Triple = 0.0, 0.0, 0.0
 
 
 class Setpoint(NamedTuple):
@@ -44,13 +48,11 @@ class Reference:
 
     def __init__(self, leash_m: float, lag_s: float = 0.0) -> None:
         self.leash_m, self.lag_s = leash_m, lag_s
-        self._position_m: Array = np.zeros(3)
-        self._velocity_mps: Array = np.zeros(3)
+        self._position_m = self._velocity_mps = _ZERO
 
     def reset(self, position_m: Array) -> None:
         """Start again at `position_m` (3,), frame "world" [m], at rest."""
-        self._position_m = np.array(position_m, dtype=np.float64)
-        self._velocity_mps = np.zeros(3)
+        self._position_m, self._velocity_mps = _triple(position_m), _ZERO
 
     def advance(self, velocity_mps: Array, dt_s: float, measured_m: Array | None) -> Setpoint:
         """The setpoint after `dt_s` with `velocity_mps` (3,) [m/s].
@@ -61,15 +63,26 @@ class Reference:
             measured_m: measured position (3,) [m], or None where unknown: then nothing leashes.
         """
         share = 1.0 if self.lag_s == 0.0 else -math.expm1(-dt_s / self.lag_s)
-        self._velocity_mps = self._velocity_mps + share * (np.asarray(velocity_mps) - self._velocity_mps)
-        position_m = self._position_m + dt_s * self._velocity_mps
-        if measured_m is not None:
-            ahead_m = position_m - measured_m
-            distance_m = math.sqrt(ahead_m @ ahead_m)
-            if distance_m > self.leash_m:
-                position_m = measured_m + ahead_m * (self.leash_m / distance_m)
-        self._position_m = position_m
-        return Setpoint(position_m.copy(), self._velocity_mps.copy())
+        (vx, vy, vz), (wx, wy, wz), (x, y, z) = _triple(velocity_mps), self._velocity_mps, self._position_m
+        w = wx + share * (vx - wx), wy + share * (vy - wy), wz + share * (vz - wz)
+        r = x + dt_s * w[0], y + dt_s * w[1], z + dt_s * w[2]
+        if measured_m is not None and math.dist(r, _triple(measured_m)) > _SLACK * self.leash_m:
+            r = self._leashed(np.array(r), measured_m)
+        self._position_m, self._velocity_mps = r, w
+        return Setpoint(np.array(r), np.array(w))
+
+    def _leashed(self, position_m: Array, measured_m: Array) -> _Triple:
+        """A position reference (3,) [m], drawn back to the leash's end."""
+        ahead_m = position_m - measured_m
+        distance_m = math.sqrt(ahead_m @ ahead_m)
+        drawn = distance_m > self.leash_m
+        return _triple(measured_m + ahead_m * (self.leash_m / distance_m) if drawn else position_m)
+
+
+def _triple(vector: Array) -> _Triple:
+    """A vector (3,) as plain numbers, with which arithmetic costs a third of what it costs with so short an array."""
+    x, y, z = vector.tolist()
+    return x, y, z
 
 
 def acceleration_mps2(before_mps: Array, after_mps: Array, dt_s: npt.ArrayLike, largest_mps2: npt.ArrayLike) -> Array:

@@ -15,7 +15,7 @@ and at the landing level in any case.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -160,7 +160,7 @@ class Carrier:
                 self._needed_s = now_s
             self._relieved = now_s - self._needed_s >= self.params.relieved_s
         if battery.tier is Tier.HAND_OVER and self._relieved:
-            return replace(battery, tier=Tier.LAND, reason=f"relieved; {battery.reason}")
+            return battery._replace(tier=Tier.LAND, reason=f"relieved; {battery.reason}")
         return battery
 
     def _is_needed(self) -> bool:

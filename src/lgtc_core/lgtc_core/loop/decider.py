@@ -81,7 +81,6 @@ class Decider:
     def pose(self, pose: Pose) -> None:
         """Own pose."""
         self._pose = pose
-        self.neighbourhood.moved(pose.position_m)
 
     def resources(self, resources: Resources) -> None:
         """What the drone carries, and its battery's tier."""
@@ -112,6 +111,16 @@ class Decider:
         if self._pose is None:
             return None
         return Sighting(self.mind.drone, now_s, self._pose.position_m)
+
+    def near(self, now_s: float) -> frozenset[str]:
+        """Names of the team-mates whose features to listen to from now on.
+
+        Raises:
+            InputError: own position not finite.
+        """
+        if self._pose is not None:
+            self.neighbourhood.moved(self._pose.position_m)
+        return self.neighbourhood.update(now_s)
 
     @property
     def stay_velocity_mps(self) -> Array | None:

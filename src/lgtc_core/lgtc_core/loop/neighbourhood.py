@@ -74,7 +74,8 @@ class Neighbourhood:
         Raises:
             InputError: not finite; the old position stays.
         """
-        self._own_m = _finite(position_m, f"position of {self.drone}")
+        _check_finite(position_m, f"position of {self.drone}")
+        self._own_m = np.array(position_m, float)
 
     def sighted(self, sighting: Sighting) -> None:
         """Take in one presence. An older one than already known is dropped.
@@ -82,7 +83,7 @@ class Neighbourhood:
         Raises:
             InputError: position not finite; nothing was changed.
         """
-        _finite(sighting.position_m, f"presence of {sighting.drone}")
+        _check_finite(sighting.position_m, f"presence of {sighting.drone}")
         last = self._seen.get(sighting.drone)
         if sighting.drone != self.drone and (last is None or sighting.stamp_s > last.stamp_s):
             self._seen[sighting.drone] = sighting
@@ -110,7 +111,6 @@ def _distance_m(a_m: Array, b_m: Array) -> float:
     return math.hypot(a_m[0] - b_m[0], a_m[1] - b_m[1])
 
 
-def _finite(position_m: Array, what: str) -> Array:
+def _check_finite(position_m: Array, what: str) -> None:
     if not all(map(math.isfinite, position_m)):
         raise InputError(what, str(position_m), "three finite numbers [m]")
-    return np.array(position_m, float)
