@@ -230,6 +230,7 @@ def safety_to_wire(command: SafeCommand) -> Wire:
         "neighbours": command.neighbours,
         "neighbour_age_max_s": command.neighbour_age_max_s,
         "clear_above": command.clear_above,
+        "clear_below": command.clear_below,
     }
 
 
@@ -251,6 +252,7 @@ def safety_from_wire(message: Any, velocity: Velocity) -> SafeCommand:
         neighbours=int(message.neighbours),
         neighbour_age_max_s=float(message.neighbour_age_max_s),
         clear_above=bool(message.clear_above),
+        clear_below=bool(message.clear_below),
     )
 
 

@@ -39,3 +39,5 @@ class SafeCommand(NamedTuple):
     """Age of the oldest of their positions [s]; NaN: none."""
     clear_above: bool = True
     """No other drone is known in the air above or beside the place where this one would rise."""
+    clear_below: bool = True
+    """No other drone is known to stand or to fly lower where this one would come down."""

@@ -91,6 +91,9 @@ class GuardParams:
     rise_clearance_m: Annotated[
         float, Bounds(0.0, 5.0, "m"), "A drone on the ground is clear to rise where none in the air is nearer than this"
     ] = 0.5
+    descent_clearance: Annotated[
+        float, Bounds(1.0, 10.0), "A place is clear below where no lower drone is nearer than so many safety distances"
+    ] = 1.2
     landing_gain_per_s: Annotated[
         float, Bounds(0.1, 10.0, "1/s"), "How fast the place to land is flown to, per metre of distance"
     ] = 1.5
@@ -157,9 +160,9 @@ class Guards:
         p = params
         self._figures = Figures(
             hypotheses, 1.0 / p.rate_hz, p.breach_tolerance_mps, p.observation_time_s, p.height_gain_per_s,
-            p.keep_right_gain, p.grounded_height_m, p.rise_clearance_m, p.landing_gain_per_s, p.nominal_timeout_s,
-            p.pose_hold_s, p.pose_timeout_s, p.neighbour_timeout_s, p.neighbour_forget_s, arena.flight_height_m,
-            arena.height_min_m,
+            p.keep_right_gain, p.grounded_height_m, p.rise_clearance_m, p.descent_clearance, p.landing_gain_per_s,
+            p.nominal_timeout_s, p.pose_hold_s, p.pose_timeout_s, p.neighbour_timeout_s, p.neighbour_forget_s,
+            arena.flight_height_m, arena.height_min_m,
         )  # fmt: skip
         centre_m, reach_m = np.array(arena.centre_m), np.array(arena.half_extent_m)
         lower_m = np.array([*(centre_m - reach_m), arena.height_min_m])
@@ -270,11 +273,11 @@ class Guards:
         columns = (field if which is self._all else field[which] for field in (memory.pose_s, *answers[1:]))
         rows = zip(which.tolist(), velocity_mps, *(column.tolist() for column in columns), strict=True)
         commands = []
-        for i, velocity, stamp_s, number, lost, given_up, h_min, nearest, apart_m, change, count, age_s, clear in rows:
+        for i, velocity, stamp_s, number, lost, given_up, h_min, nearest, apart_m, change, count, age_s, *clear in rows:
             mode = _MODES[number]
             reason = "" if mode is SafetyMode.PASSED else self._why(i, now_s, mode, lost, given_up, nearest)
             stamp_s, spent_s = (math.nan, 0.0) if stamp_s == NEVER_S else (stamp_s, solve_time_s)
-            evidence = h_min, apart_m, change, spent_s, count, age_s, clear
+            evidence = h_min, apart_m, change, spent_s, count, age_s, *clear
             commands.append(SafeCommand(stamp_s, velocity, mode, reason, *evidence))
         return commands
 

@@ -58,6 +58,7 @@ class Figures(NamedTuple):
     keep_right_gain: float
     grounded_height_m: float
     rise_clearance_m: float
+    descent_clearance: float
     landing_gain_per_s: float
     nominal_timeout_s: float
     pose_hold_s: float
@@ -107,6 +108,7 @@ class Answers(NamedTuple):
     neighbours: Ints  # (N,)
     age_max_s: Array  # (N,)
     clear_above: Bools  # (N,)
+    clear_below: Bools  # (N,)
 
 
 def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Memory:
@@ -131,7 +133,7 @@ def empty_answers(guards: int) -> Answers:
     return Answers(
         np.zeros((n, 3)), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n), np.zeros(n),
         np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n, np.int64), np.zeros(n),
-        np.zeros(n, np.bool_),
+        np.zeros(n, np.bool_), np.zeros(n, np.bool_),
     )  # fmt: skip
 
 
@@ -238,7 +240,7 @@ def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
     answers.lost[i], answers.nearest[i], answers.neighbours[i] = NOMINAL_KEPT, WALL, 0
     answers.given_up_mps[i] = answers.correction_mps[i] = 0.0
     answers.barrier_min[i] = answers.distance_min_m[i] = answers.age_max_s[i] = np.nan
-    answers.clear_above[i] = False
+    answers.clear_above[i] = answers.clear_below[i] = False
 
 
 @compiled
@@ -315,7 +317,7 @@ def _keep_right(
 @compiled
 def _count(memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, answers: Answers) -> int:
     """The slots that count now, into `counted`; who is forgotten goes."""
-    count, square, oldest_s, clear = 0, np.inf, -np.inf, True
+    count, square, oldest_s, above, below = 0, np.inf, -np.inf, True, True
     for j in range(memory.heard_s.shape[1]):
         if now_s - memory.heard_s[i, j] > figures.neighbour_forget_s:
             memory.heard_s[i, j] = NEVER_S
@@ -328,8 +330,10 @@ def _count(memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints
         square = min(square, dx * dx + dy * dy + dz * dz)
         oldest_s = max(oldest_s, max(now_s - memory.heard_s[i, j], 0.0))
         if memory.heard_m[i, j, 2] >= figures.grounded_height_m:
-            clear &= math.hypot(dx, dy) >= figures.rise_clearance_m
-    answers.neighbours[i], answers.clear_above[i] = count, clear
+            above &= math.hypot(dx, dy) >= figures.rise_clearance_m
+        if dz < -figures.grounded_height_m:
+            below &= math.hypot(dx, dy) >= figures.descent_clearance * memory.distance_m[i, j]
+    answers.neighbours[i], answers.clear_above[i], answers.clear_below[i] = count, above, below
     answers.distance_min_m[i] = math.sqrt(square) if count else np.nan
     answers.age_max_s[i] = oldest_s if count else np.nan
     return count

@@ -17,8 +17,9 @@ until `notify_setpoints_stop`, so landing is NOTIFY_STOP and then LAND; 0.5 s wi
 after 2.0 s cuts its motors, so from the end of the take-off until NOTIFY_STOP every call answers STREAM.
 
 A drone that is to land first follows the safe command to a free place (the guard knows where the others are) and
-descends once that command stands still. Where there is little time (battery critical) it only steps aside from others,
-for `haste_s`: it would otherwise come down on whom it relieved. It descends at once where there is nothing to follow.
+descends once that command stands still and nobody stands or flies lower there. Where there is little time (battery
+critical) it only steps aside from others, for `haste_s`: it would otherwise come down on whom it relieved. It descends
+at once where there is nothing to follow.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class PilotParams:
     take_off_timeout_s: Annotated[float, _TIME, "A take-off that takes longer ends in landing"] = 15.0
     land_timeout_s: Annotated[float, _TIME, "A descent that takes longer has failed"] = 20.0
     place_timeout_s: Annotated[float, _TIME, "Longest search for a free place before the descent"] = 6.0
+    place_limit_s: Annotated[float, _TIME, "The same while another drone stands or flies below"] = 10.0
     haste_s: Annotated[float, _TIME, "The same with a critical battery"] = 1.2
     place_settle_s: Annotated[float, _TIME, "The safe command must stand still for so long before the descent"] = 0.3
     place_speed_mps: Annotated[float, Bounds(0.0, 1.0, "m/s"), "Slower than this over ground it stands still"] = 0.05
@@ -325,12 +327,14 @@ class Pilot:
         since_s = now_s if self._placing_since_s is None else self._placing_since_s
         if tier is Tier.CRITICAL and not self.reason.startswith(HASTE):
             self.reason, self._placing_since_s, since_s = HASTE, now_s, now_s
-        limit_s = self.params.haste_s if tier is Tier.CRITICAL else self.params.place_timeout_s
+        free = fresh is None or fresh.clear_below
+        patient_s = self.params.place_timeout_s if free else self.params.place_limit_s
+        limit_s = self.params.haste_s if tier is Tier.CRITICAL else patient_s
         at_once = self._at_once or position_m is None or fresh is None
         if fresh is not None and np.hypot(fresh.velocity_mps[0], fresh.velocity_mps[1]) > self.params.place_speed_mps:
             self._still_since_s = now_s
         settled = now_s - self._still_since_s >= self.params.place_settle_s
-        if at_once or settled or now_s - since_s >= limit_s:
+        if at_once or (settled and free) or now_s - since_s >= limit_s:
             self._placing_since_s = None
             return self._begin_landing(now_s, self.reason)
         velocity_mps = np.zeros(3) if fresh is None else fresh.velocity_mps

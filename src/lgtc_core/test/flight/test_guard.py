@@ -330,6 +330,24 @@ def test_a_drone_that_is_to_land_leaves_the_place_above_a_landed_one_and_then_st
     assert np.linalg.norm(velocity_mps) < 0.02
 
 
+@pytest.mark.parametrize(
+    ("other_m", "clear"),
+    [
+        ((1.15, 0.0, 0.0), False),
+        ((0.0, 1.25, 0.0), True),
+        ((0.1, 0.0, 0.6), False),
+        ((0.1, 0.0, 1.5), True),
+        ((1.15, 0.0, 1.0), True),
+    ],
+    ids=["stands near", "stands beside", "flies lower", "flies above", "flies level"],
+)
+def test_a_place_is_clear_below_unless_a_lower_drone_is_near(other_m: tuple[float, float, float], clear: bool) -> None:
+    g, d_m = guard(), DRONE.safety_distance_m
+    g.pose(0.0, [0.0, 0.0, 1.0])
+    g.neighbour("cf2", 0.0, [d_m * other_m[0], d_m * other_m[1], other_m[2]])
+    assert g.command(0.0).clear_below is clear
+
+
 def test_in_haste_it_only_steps_aside_from_the_landed_one_and_may_come_down_where_others_serve() -> None:
     g, p = guard(), np.array([0.3, 0.2, 1.0])
     g.discs_m = np.array([[0.3, 0.2, 0.8]])

@@ -169,11 +169,14 @@ def test_a_mission_that_is_not_active_only_makes_it_hold(mission: MissionPhase) 
     assert drone.pilot.phase is VehiclePhase.HOLDING
 
 
-def landing(velocity_mps: tuple[float, float, float], tier: Tier = Tier.OK, duration_s: float = 1.0) -> Drone:
+def landing(
+    velocity_mps: tuple[float, float, float], tier: Tier = Tier.OK, duration_s: float = 1.0, clear_below: bool = True
+) -> Drone:
     """A drone that was told to land, while its safe command says `velocity_mps`."""
     drone = in_the_air()
     for _ in range(round(duration_s / DT_S)):
-        drone.tick(MissionPhase.LAND, tier, command(drone.now_s, velocity_mps))
+        said = command(drone.now_s, velocity_mps)._replace(clear_below=clear_below)
+        drone.tick(MissionPhase.LAND, tier, said)
     return drone
 
 
@@ -191,6 +194,20 @@ def test_a_drone_that_is_to_land_follows_the_safe_command_to_a_free_place_first(
 def test_it_descends_after_the_timeout_anyway_and_sooner_without_battery(tier: Tier, timeout_s: float) -> None:
     assert landing((0.1, 0.0, 0.0), tier, timeout_s - 0.1).actions[2:] == []
     assert landing((0.1, 0.0, 0.0), tier, timeout_s + 0.1).actions[2:] == [Action.NOTIFY_STOP, Action.LAND]
+
+
+@pytest.mark.parametrize("velocity_mps", [(0.1, 0.0, 0.0), (0.0, 0.0, 0.0)], ids=["moving", "standing still"])
+@pytest.mark.parametrize(
+    ("tier", "limit_s"), [(Tier.LAND, PilotParams().place_limit_s), (Tier.CRITICAL, PilotParams().haste_s)]
+)
+def test_it_does_not_descend_onto_another_as_long_as_it_has_time(
+    tier: Tier, limit_s: float, velocity_mps: tuple[float, float, float]
+) -> None:
+    assert landing(velocity_mps, tier, limit_s - 0.1, clear_below=False).actions[2:] == []
+    assert landing(velocity_mps, tier, limit_s + 0.1, clear_below=False).actions[2:] == [
+        Action.NOTIFY_STOP,
+        Action.LAND,
+    ]
 
 
 def test_a_battery_that_becomes_critical_during_the_search_for_a_place_ends_it_in_haste() -> None:
