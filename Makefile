@@ -51,7 +51,7 @@ sim: build  ## fly a scenario in the simulator, with a live picture and a report
 	@$(run) lgtc sim $(SCENARIO) $(ARGS)
 
 test: setup-train build lint  ## ruff, mypy and all tests
-	@OMP_NUM_THREADS=1 $(run) python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
+	@OMP_NUM_THREADS=1 $(run) python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: setup-train build
 	@$(run) ruff check .
