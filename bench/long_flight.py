@@ -12,6 +12,7 @@ and whether ledger, bag and report tell the same (`lgtc ledger compare`); exit c
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -29,6 +30,7 @@ from lgtc_analysis.drift import compare
 from lgtc_analysis.recording import flight_info, open_bag
 from lgtc_bringup import inputs
 from lgtc_bringup.plan import BAG_DIR, LEDGER_FILE
+from lgtc_bringup.usage import processes_of
 from lgtc_core import topics
 from lgtc_core.demand.ledger import KEEP_ROWS_S, LedgerReader
 from lgtc_core.demand.view import DemandView
@@ -164,14 +166,10 @@ def through_ros(folder: Path, duration_s: float, seed: int, model: str, speed: f
 def memories(folder: Path) -> dict[str, float]:
     """Resident memory of every process of the flight, by the first of its nodes."""
     found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-                if "--node" in words and any(str(folder) in word for word in words):
-                    found[words[words.index("--node") + 1]] = round(memory_mb(entry.name), 1)
-            except (OSError, StopIteration):
-                continue  # it ended meanwhile
+    for pid, words in processes_of(folder).items():
+        if "--node" in words:
+            with contextlib.suppress(OSError, StopIteration):  # it ended meanwhile
+                found[words[words.index("--node") + 1]] = round(memory_mb(pid), 1)
     return dict(sorted(found.items()))
 
 

@@ -9,6 +9,7 @@ fault.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import gc
 import os
@@ -18,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import rclpy
@@ -35,6 +37,8 @@ SPIN_S = 0.1
 """Longest wait in the executor: the time within which a signal is noticed."""
 TEARDOWN_S = 10.0
 """Longest time that leaving the network may take."""
+GIVE_WAY_NICE = 5
+"""A third of the weight of a process that does not give way."""
 LOOK_S = 0.05
 """The lifeline is looked at this often."""
 PARENT_VARIABLE = "LGTC_PARENT_PID"
@@ -48,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     lifeline = Lifeline(time.monotonic(), parent_pid)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: lifeline.signal())
-    placed = _placed(remove_ros_args(arguments)[1:])
+    placed, gives_way = _placed(remove_ros_args(arguments)[1:])
+    if gives_way:
+        _give_way()
     # rclpy's own handlers would end the executor under a flying drone.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     nodes: list[SwarmNode[Any]] = []
@@ -93,8 +99,18 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
     os._exit(code)
 
 
-def _placed(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """(kind, drone) of every node asked for; the drone is empty for nodes of the team. Exits with 2 on nonsense."""
+def _give_way() -> None:
+    """Leave the processor to other processes where it is short."""
+    os.nice(GIVE_WAY_NICE)
+    with contextlib.suppress(OSError):  # Linux shares the processor among sessions first, where it has been told to
+        Path("/proc/self/autogroup").write_text(str(GIVE_WAY_NICE))
+
+
+def _placed(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], bool]:
+    """(kind, drone) of every node asked for, the drone empty for nodes of the team, and whether they give way.
+
+    Exits with 2 on nonsense.
+    """
     parser = argparse.ArgumentParser(prog="host", description="Runs nodes of the swarm in one process.")
     parser.add_argument(
         "--node",
@@ -103,14 +119,16 @@ def _placed(arguments: Sequence[str]) -> list[tuple[str, str]]:
         metavar="KIND[:DRONE]",
         help=f"one of {', '.join(TEAM_KINDS)}, or one of {', '.join(DRONE_KINDS)} with its drone",
     )
+    parser.add_argument("--give-way", action="store_true", help="let other processes go first where processor is short")
     result = []
-    for word in parser.parse_args(arguments).node:
+    parsed = parser.parse_args(arguments)
+    for word in parsed.node:
         kind, _, drone = word.partition(":")
         if kind not in (DRONE_KINDS if drone else TEAM_KINDS):
             expected = f"{', '.join(TEAM_KINDS)}, or {', '.join(f'{kind}:DRONE' for kind in DRONE_KINDS)}"
             parser.error(f"--node: got {word}; expected {expected}")
         result.append((kind, drone))
-    return result
+    return result, parsed.give_way
 
 
 def _factory(kind: str) -> Callable[[str, Lifeline], SwarmNode[Any]]:
