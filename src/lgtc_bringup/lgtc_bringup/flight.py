@@ -31,6 +31,7 @@ LANDED_WITHIN_S = 50.0
 ENDED_WITHIN_S = 10.0
 """Wall time for the processes to end by themselves after DONE; the recorder closes its bag meanwhile."""
 LOOK_EVERY_S = 0.2
+POLL_EVERY_S = 0.02
 _MEASURE_EVERY_S = 2.0
 
 
@@ -149,7 +150,7 @@ class Flight:
         """Until DONE; False if the flight was cut short."""
         while self._look().mission != "DONE":
             self._usage.measure(self._snapshot)
-            ended = self._runner.poll()
+            ended = self._ended()
             if ended and self._look().mission == "DONE":  # they ended because the mission did
                 self._notes += [f"{one}" for one in ended if one.code != 0]
                 return True
@@ -163,8 +164,14 @@ class Flight:
             if self._clock() > self._land_by_s:
                 self._notes.append(f"the team was not down {LANDED_WITHIN_S:g} s after it was told to land")
                 return False
-            time.sleep(LOOK_EVERY_S)
         return True
+
+    def _ended(self) -> tuple[Exit, ...]:
+        """The processes that end until the next look, as soon as one does: who is started again is waited for."""
+        next_s = self._clock() + LOOK_EVERY_S
+        while not (ended := self._runner.poll()) and self._clock() < next_s and self._runner.running:
+            time.sleep(POLL_EVERY_S)
+        return ended
 
     def _failed(self, ended: Exit) -> None:
         """A process ended in mid-flight: tell, and do what the plan says of it."""
