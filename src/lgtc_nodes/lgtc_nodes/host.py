@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import faulthandler
 import gc
+import math
 import os
 import signal
 import sys
@@ -39,6 +40,8 @@ TEARDOWN_S = 10.0
 """Longest time that leaving the network may take."""
 GIVE_WAY_NICE = 5
 """A third of the weight of a process that does not give way."""
+GIVE_WAY_AFTER_S = 3.0
+"""A process that is started again, and waited for, loads and meets the others first."""
 LOOK_S = 0.05
 """The lifeline is looked at this often."""
 PARENT_VARIABLE = "LGTC_PARENT_PID"
@@ -53,8 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: lifeline.signal())
     placed, gives_way = _placed(remove_ros_args(arguments)[1:])
-    if gives_way:
-        _give_way()
     # rclpy's own handlers would end the executor under a flying drone.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     nodes: list[SwarmNode[Any]] = []
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for kind, drone in placed:
             nodes.append(_factory(kind)(drone, lifeline))
         share_clock(nodes)
-        _spin(nodes, lifeline)
+        _spin(nodes, lifeline, gives_way)
     except LgtcError as error:
         print(error, file=sys.stderr)
         return 2
@@ -101,7 +102,9 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _give_way() -> None:
     """Leave the processor to other processes where it is short."""
-    os.nice(GIVE_WAY_NICE)
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.setpriority(os.PRIO_PROCESS, int(thread), GIVE_WAY_NICE)
     with contextlib.suppress(OSError):  # Linux shares the processor among sessions first, where it has been told to
         Path("/proc/self/autogroup").write_text(str(GIVE_WAY_NICE))
 
@@ -156,13 +159,13 @@ def share_clock(nodes: Sequence[Node]) -> None:
         first.attach_clock(node.get_clock())
 
 
-def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline) -> None:
+def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline, gives_way: bool) -> None:
     """Spin until the lifeline ends it."""
     executor = _executor()
     for node in nodes:
         executor.add_node(node)
     told: Cause | None = None
-    look_s = 0.0
+    look_s, give_way_s = 0.0, time.monotonic() + GIVE_WAY_AFTER_S if gives_way else math.inf
     gc.freeze()  # a collection that goes through all that was imported would stop a drone's setpoints for .1 s
     while rclpy.ok():
         # Always with a timeout: without one, the events executor of Jazzy does not return.
@@ -171,6 +174,9 @@ def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline) -> None:
         if now_s < look_s:
             continue
         look_s = now_s + LOOK_S
+        if now_s >= give_way_s:
+            _give_way()
+            give_way_s = math.inf
         cause = lifeline.update(now_s)
         if cause is not told:
             told = cause
