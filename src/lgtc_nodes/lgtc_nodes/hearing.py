@@ -1,6 +1,6 @@
 """What nodes hear, and subscriptions that the nodes of one process share.
 
-rclpy turns every received message into Python objects once per subscription, which costs more than all that our nodes
+Every received message is turned into Python objects once per subscription, which costs more than most that our nodes
 do with it. Poses and features of team-mates, and the roll call, are heard by the nodes of many drones: where those
 share a process, one subscription serves them all. What a node hears of its own drone stays its own, so that the graph
 tells who listens to what.
@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.subscription import Subscription
 
 from lgtc_core.errors import LgtcError
+from lgtc_nodes.decoding import decoder
 
 
 class Hearer(Protocol):
@@ -42,18 +43,28 @@ class _Topic:
         """By conversion, so that each is done once."""
         self.begun = False
         self._node = node
-        self._subscription: Subscription = node.create_subscription(kind, name, self._receive, qos)
+        self._decode = decoder(kind)
+        self._subscription: Subscription = node.create_subscription(
+            kind, name, self._receive, qos, raw=self._decode is not None
+        )
 
     def close(self) -> None:
         """Unsubscribe."""
         self._node.destroy_subscription(self._subscription)
 
-    def _receive(self, message: Any) -> None:
+    def _receive(self, received: Any) -> None:
+        """Take a message, or its bytes."""
         self.begun = True
-        for convert, receivers in tuple(self.receivers.items()):
-            value, refusal = None, None
+        message, malformed = received, None
+        if self._decode is not None:
             try:
-                value = convert(message)
+                message = self._decode(received)
+            except LgtcError as error:
+                malformed = error
+        for convert, receivers in tuple(self.receivers.items()):
+            value, refusal = None, malformed
+            try:
+                value = None if malformed else convert(message)
             except LgtcError as error:
                 refusal = error
             for receiver in tuple(receivers):

@@ -25,6 +25,7 @@ from typing import NoReturn
 from setproctitle import setproctitle, setthreadtitle
 
 from lgtc_core.flight import guard_memory
+from lgtc_nodes import decoding
 
 LOADED = (
     "lgtc_analysis.recording",
@@ -48,6 +49,7 @@ def main() -> int:
     for name in LOADED:
         import_module(name)
     guard_memory.prepare()
+    decoding.prepare()
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         print(f"{threads} threads after loading, so nothing is forked: hosts start one by one", file=sys.stderr)
