@@ -31,7 +31,7 @@ LANDED_WITHIN_S = 50.0
 ENDED_WITHIN_S = 10.0
 """Wall time for the processes to end by themselves after DONE; the recorder closes its bag meanwhile."""
 LOOK_EVERY_S = 0.2
-POLL_EVERY_S = 0.02
+POLL_EVERY_S = 0.05
 _MEASURE_EVERY_S = 2.0
 
 

@@ -256,8 +256,8 @@ def plan(
 
 _HOST = ("lgtc_nodes", "host")
 """Package and program that composes any of our nodes in one process."""
-_GIVES_WAY = (RECORDER.kind, DEMAND_SERVER.kind, POLICY.kind)
-"""Who may be late where processor is short: a drone whose mind is late holds, one whose wings are late falls."""
+_GIVES_WAY = (RECORDER.kind, DEMAND_SERVER.kind)
+"""Who may be late where processor is short. Not minds: wings land a drone that has had none for 1.8 s."""
 _TEAM_PROCESSES: dict[str, tuple[OnFailure, str]] = {
     RECORDER.kind: (OnFailure.TELL, "a full disk or a slow one must not touch a drone"),
     SIMULATOR.kind: (OnFailure.STOP, "it stands for the drones themselves, and is the clock"),

@@ -131,7 +131,7 @@ def test_arguments_name_exactly_the_nodes_of_the_process(team_of):
         placed = [word for word in process.arguments if word != "--give-way"]
         words = placed[1::2]
         assert set(placed[::2]) == {"--node"}
-        assert ("--give-way" in process.arguments) == process.name.startswith(("mind", "recorder", "demand_server"))
+        assert ("--give-way" in process.arguments) == process.name.startswith(("recorder", "demand_server"))
         named = [KINDS[word.split(":")[0]].node(*word.split(":")[1:]) for word in words]
         assert named == list(process.nodes)
 
