@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -256,8 +256,6 @@ def plan(
 
 _HOST = ("lgtc_nodes", "host")
 """Package and program that composes any of our nodes in one process."""
-_GIVES_WAY = (RECORDER.kind, DEMAND_SERVER.kind)
-"""Who may be late where processor is short. Not minds: wings land a drone that has had none for 1.8 s."""
 _TEAM_PROCESSES: dict[str, tuple[OnFailure, str]] = {
     RECORDER.kind: (OnFailure.TELL, "a full disk or a slow one must not touch a drone"),
     SIMULATOR.kind: (OnFailure.STOP, "it stands for the drones themselves, and is the clock"),
@@ -278,13 +276,7 @@ _DRONE_PROCESSES = {
 
 def _team_process(kind: NodeKind) -> ProcessSpec:
     on_failure, why = _TEAM_PROCESSES[kind.kind]
-    return ProcessSpec(kind.kind, *_HOST, (kind.node(),), _arguments([kind.kind], kind), on_failure, why)
-
-
-def _arguments(nodes: Sequence[str], first: NodeKind) -> tuple[str, ...]:
-    """Command line of a host with these nodes."""
-    placed = tuple(word for node in nodes for word in ("--node", node))
-    return (*placed, "--give-way") if first.kind in _GIVES_WAY else placed
+    return ProcessSpec(kind.kind, *_HOST, (kind.node(),), ("--node", kind.kind), on_failure, why)
 
 
 def _standby(number: int) -> ProcessSpec:
@@ -301,7 +293,7 @@ def _drone_process(role: str, kinds: tuple[NodeKind, ...], drones: tuple[str, ..
         package=_HOST[0],
         executable=_HOST[1],
         nodes=tuple(kind.node(drone) for kind, drone in placed),
-        arguments=_arguments([f"{kind.kind}:{drone}" for kind, drone in placed], kinds[0]),
+        arguments=tuple(word for kind, drone in placed for word in ("--node", f"{kind.kind}:{drone}")),
         on_failure=OnFailure.TELL if role == "wings" else OnFailure.RESTART,  # the stand-in lands what wings carried
         why=_DRONE_PROCESSES[role],
     )

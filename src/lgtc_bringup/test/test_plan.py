@@ -128,10 +128,8 @@ def test_everything_said_but_the_clock_and_the_flight_info_is_heard_by_a_node(te
 
 def test_arguments_name_exactly_the_nodes_of_the_process(team_of):
     for process in plan_of(team_of(20)).processes:
-        placed = [word for word in process.arguments if word != "--give-way"]
-        words = placed[1::2]
-        assert set(placed[::2]) == {"--node"}
-        assert ("--give-way" in process.arguments) == process.name.startswith(("recorder", "demand_server"))
+        words = process.arguments[1::2]
+        assert set(process.arguments[::2]) == {"--node"}
         named = [KINDS[word.split(":")[0]].node(*word.split(":")[1:]) for word in words]
         assert named == list(process.nodes)
 

@@ -9,10 +9,8 @@ fault.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import faulthandler
 import gc
-import math
 import os
 import signal
 import sys
@@ -20,7 +18,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 import rclpy
@@ -38,10 +35,6 @@ SPIN_S = 0.1
 """Longest wait in the executor: the time within which a signal is noticed."""
 TEARDOWN_S = 10.0
 """Longest time that leaving the network may take."""
-GIVE_WAY_NICE = 5
-"""A third of the weight of a process that does not give way."""
-GIVE_WAY_AFTER_S = 3.0
-"""A process that is started again, and waited for, loads and meets the others first."""
 LOOK_S = 0.05
 """The lifeline is looked at this often."""
 PARENT_VARIABLE = "LGTC_PARENT_PID"
@@ -55,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lifeline = Lifeline(time.monotonic(), parent_pid)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: lifeline.signal())
-    placed, gives_way = _placed(remove_ros_args(arguments)[1:])
+    placed = _placed(remove_ros_args(arguments)[1:])
     # rclpy's own handlers would end the executor under a flying drone.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     nodes: list[SwarmNode[Any]] = []
@@ -63,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for kind, drone in placed:
             nodes.append(_factory(kind)(drone, lifeline))
         share_clock(nodes)
-        _spin(nodes, lifeline, gives_way)
+        _spin(nodes, lifeline)
     except LgtcError as error:
         print(error, file=sys.stderr)
         return 2
@@ -100,20 +93,8 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
     os._exit(code)
 
 
-def _give_way() -> None:
-    """Leave the processor to other processes where it is short."""
-    for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
-            os.setpriority(os.PRIO_PROCESS, int(thread), GIVE_WAY_NICE)
-    with contextlib.suppress(OSError):  # Linux shares the processor among sessions first, where it has been told to
-        Path("/proc/self/autogroup").write_text(str(GIVE_WAY_NICE))
-
-
-def _placed(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], bool]:
-    """(kind, drone) of every node asked for, the drone empty for nodes of the team, and whether they give way.
-
-    Exits with 2 on nonsense.
-    """
+def _placed(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """(kind, drone) of every node asked for; the drone is empty for nodes of the team. Exits with 2 on nonsense."""
     parser = argparse.ArgumentParser(prog="host", description="Runs nodes of the swarm in one process.")
     parser.add_argument(
         "--node",
@@ -122,16 +103,14 @@ def _placed(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], bool]:
         metavar="KIND[:DRONE]",
         help=f"one of {', '.join(TEAM_KINDS)}, or one of {', '.join(DRONE_KINDS)} with its drone",
     )
-    parser.add_argument("--give-way", action="store_true", help="let other processes go first where processor is short")
     result = []
-    parsed = parser.parse_args(arguments)
-    for word in parsed.node:
+    for word in parser.parse_args(arguments).node:
         kind, _, drone = word.partition(":")
         if kind not in (DRONE_KINDS if drone else TEAM_KINDS):
             expected = f"{', '.join(TEAM_KINDS)}, or {', '.join(f'{kind}:DRONE' for kind in DRONE_KINDS)}"
             parser.error(f"--node: got {word}; expected {expected}")
         result.append((kind, drone))
-    return result, parsed.give_way
+    return result
 
 
 def _factory(kind: str) -> Callable[[str, Lifeline], SwarmNode[Any]]:
@@ -159,13 +138,13 @@ def share_clock(nodes: Sequence[Node]) -> None:
         first.attach_clock(node.get_clock())
 
 
-def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline, gives_way: bool) -> None:
+def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline) -> None:
     """Spin until the lifeline ends it."""
     executor = _executor()
     for node in nodes:
         executor.add_node(node)
     told: Cause | None = None
-    look_s, give_way_s = 0.0, time.monotonic() + GIVE_WAY_AFTER_S if gives_way else math.inf
+    look_s = 0.0
     gc.freeze()  # a collection that goes through all that was imported would stop a drone's setpoints for .1 s
     while rclpy.ok():
         # Always with a timeout: without one, the events executor of Jazzy does not return.
@@ -174,9 +153,6 @@ def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline, gives_way: bool) 
         if now_s < look_s:
             continue
         look_s = now_s + LOOK_S
-        if now_s >= give_way_s:
-            _give_way()
-            give_way_s = math.inf
         cause = lifeline.update(now_s)
         if cause is not told:
             told = cause
