@@ -45,7 +45,8 @@ class SupervisorParams(NodeParams):
     preflight: Annotated[bool, "Whether nobody takes off before poses, places, batteries and clock are in order"] = (
         False
     )
-    mission: MissionParams = field(default_factory=MissionParams)
+    # every process has just met every other, which keeps a small computer busy for a second or two
+    mission: MissionParams = field(default_factory=lambda: MissionParams(settle_s=2.0))
 
 
 @dataclass

@@ -40,6 +40,9 @@ class MissionParams:
     """Parameters of the supervisor."""
 
     ready_timeout_s: Annotated[float, _TIME, "Time for every drone to report that it is ready"] = 60.0
+    settle_s: Annotated[
+        float, Bounds(0.0, 60.0, "s"), "So long must every drone have been ready, without a break, before the take-off"
+    ] = 0.0
     take_off_timeout_s: Annotated[float, _TIME, "Time for the take-off; who is not up by then stays behind"] = 25.0
     land_timeout_s: Annotated[float, _TIME, "Time for the landing; after it the mission ends all the same"] = 40.0
 
@@ -80,6 +83,7 @@ class Mission:
         self._entered_s: float | None = None
         self._active_s: float | None = None
         self._met_since_s: float | None = None
+        self._ready_since_s: float | None = None
         self._flown: set[str] = set()
 
     def update(
@@ -145,13 +149,18 @@ class Mission:
             for name, phase in phases.items()
             if phase is not VehiclePhase.GROUNDED or name in objections
         ]
-        if not waiting:
+        if waiting:
+            self._ready_since_s = None
+        elif self._ready_since_s is None:
+            self._ready_since_s = now_s
+        if self._ready_since_s is not None and now_s - self._ready_since_s >= self.params.settle_s:
             self._enter(now_s, MissionPhase.TAKE_OFF, "every drone is ready")
-        elif self._in_phase_s(now_s) > self.params.ready_timeout_s:
+        elif waiting and self._in_phase_s(now_s) > self.params.ready_timeout_s:
             after = f"not ready after {self.params.ready_timeout_s:g} s"
             self._enter(now_s, MissionPhase.ABORT, f"{after}: {', '.join(waiting)}")
         else:
-            self.reason = f"waiting for {', '.join(waiting)}"
+            settling = f"everybody to have been ready for {self.params.settle_s:g} s"
+            self.reason = f"waiting for {', '.join(waiting) or settling}"
 
     def _take_off(self, now_s: float, phases: Mapping[str, VehiclePhase | None]) -> None:
         up = [name for name, phase in phases.items() if phase in (VehiclePhase.HOLDING, VehiclePhase.FLYING)]

@@ -259,6 +259,16 @@ def test_whatever_the_vehicles_report_the_mission_ends_in_time(
     assert len(flight.events) <= len(team.events)
 
 
+def test_the_take_off_waits_until_everybody_has_been_ready_for_a_while_without_a_break(team: Team) -> None:
+    flight = Flight(team, MissionParams(settle_s=2.0))
+    assert flight.run(1.8).reason == "waiting for everybody to have been ready for 2 s"
+    flight.vehicles[team.names[0]] = None
+    assert "not heard" in flight.run(0.2).reason
+    flight.vehicles[team.names[0]] = GROUNDED
+    assert flight.run(1.8).phase is MissionPhase.STANDBY
+    assert flight.run(0.4).phase is MissionPhase.TAKE_OFF
+
+
 def test_where_charged_drones_rejoin_the_mission_goes_on_while_all_are_down(team: Team) -> None:
     flight = Flight(dataclasses.replace(team, rejoin=True))
     flight.until(MissionPhase.ACTIVE, 10.0)
