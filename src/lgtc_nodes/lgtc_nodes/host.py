@@ -71,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             node.close()
         # Nothing is left to do; a middleware that hangs while it is taken down is told with its stack, and left.
         faulthandler.dump_traceback_later(TEARDOWN_S, exit=True)
+        for node in nodes:
+            node.destroy_node()  # with the last one the process leaves the network, and all others know
         if rclpy.ok():
             rclpy.shutdown()
         faulthandler.cancel_dump_traceback_later()
