@@ -107,7 +107,7 @@ def one(job: tuple[argparse.Namespace, int]) -> dict[str, Any]:
     line = row(arguments, seed, case, verdict, time.monotonic() - begun_s)
     if modes is not None:
         line["relaxed_s"] = round(modes.longest_s, 2)
-    if line["violations"] or line["contact"]:
+    if line["violations"] or line["beside"] or line["contact"]:
         line["files"] = str(write_case(arguments, seed, case))
     return line
 

@@ -1,8 +1,8 @@
 """Messages from the bytes that travel, by rosbags' generated code.
 
 rclpy makes Python objects of a message through C, attribute by attribute, which takes longer than all that our nodes do
-with most of them; rosbags reads the same bytes into objects with the same attributes in a fraction of the time
-(docs/speed.md). No rclpy here: the nursery prepares what its hosts decode.
+with most of them; rosbags reads the same bytes into objects with the same attributes in less time (docs/speed.md). No
+rclpy here: the nursery prepares what its hosts decode.
 """
 
 from __future__ import annotations

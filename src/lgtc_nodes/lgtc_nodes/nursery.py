@@ -3,9 +3,9 @@
     lgtc --- stdin:  {"arguments": [...], "log": FILE} ---> nursery --- fork --- fork ---> host
          <-- stdout: {"pid": PID} ------------------------
 
-A host loads for .5 to 1.5 s of processor time, which a drone whose mind was killed waits for, and all others give. Here
-that is done once. The process between nursery and host ends at once, so that the host's parent is whoever has asked
-(who must be a subreaper): the end of a nursery ends nothing but itself. It ends when its stdin does.
+A host loads for half a second to a whole one of processor time, which a drone whose mind was killed waits for, and all
+others give. Here that is done once. The process between nursery and host ends at once, so that the host's parent is
+whoever has asked (who must be a subreaper): the end of a nursery ends nothing but itself. It ends when its stdin does.
 
 Forked is only what has one thread. rclpy has more as soon as it is imported, so that every host loads it for itself.
 """
