@@ -39,6 +39,12 @@ _GETTING_ON = 0.4
 """Who makes less than this share of the nominal velocity does not get on."""
 _PATIENCE_S = 0.5
 """Not getting on for so long is being blocked."""
+_ROUND = math.radians(90.0)
+"""Whose goal has turned by so much while it was blocked goes round the goal, not past somebody on the way there."""
+_FORGOTTEN_S = 10.0
+"""Not blocked for so long, it has forgotten that it went round."""
+_NEW_GOAL = math.radians(30.0)
+"""A heading that jumps by more, from one command to the next, leads to another goal."""
 
 NOMINAL_KEPT, NOMINAL_NEVER, NOMINAL_OLD = range(3)
 """What became of the nominal velocity (`Answers.lost`)."""
@@ -86,6 +92,8 @@ class Memory(NamedTuple):
     last_s: Array  # (N,) of the last command
     last_mps: Array  # (N, 3)
     blocked_s: Array  # (N,) how long others have kept it from getting on
+    heading: Array  # (N,) of the nominal velocity when it last meant to get anywhere [rad]
+    gone_round: Array  # (N,) how far that heading has turned since others keep it from getting on [rad]
     heard_s: Array  # (N, K)
     heard_m: Array  # (N, K, 3)
     heard_mps: Array  # (N, K, 3) velocities as observed
@@ -121,7 +129,7 @@ def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Mem
         np.full(n, *never), np.zeros((n, 3)),
         np.full(n, *never), np.zeros((n, 3)),
         np.zeros(n, np.bool_), np.zeros((n, 2)),
-        np.full(n, *never), np.zeros((n, 3)), np.zeros(n),
+        np.full(n, *never), np.zeros((n, 3)), np.zeros(n), np.zeros(n), np.zeros(n),
         np.full((n, k), *never), np.zeros((n, k, 3)), np.zeros((n, k, 3)),
         np.zeros((n, k)), np.ones((n, k)), np.zeros((n, k)),
     )  # fmt: skip
@@ -292,6 +300,9 @@ def _keep_right(
     room where others stand on the right as well. It changes what is asked of the filter, never what the filter allows:
 
         v_nom turned clockwise by    gain 90 deg (t_blocked - patience) / patience,    at most 120 deg
+
+    A goal where others stand, as a place that is served, has no other side to get to: who has gone a quarter round it
+    waits until the way is free or leads elsewhere.
     """
     wx, wy = wanted_mps[0], wanted_mps[1]
     speed_mps = math.hypot(wx, wy)
@@ -307,11 +318,28 @@ def _keep_right(
     blocked = ahead and made_mps < _GETTING_ON * speed_mps
     most_s = (1.0 + _MOST_TURN / (0.5 * math.pi)) * _PATIENCE_S
     memory.blocked_s[i] = min(max(memory.blocked_s[i] + (dt_s if blocked else -dt_s), 0.0), most_s)
+    if speed_mps >= _MEANT_MPS:
+        _follow_heading(memory, i, math.atan2(wy, wx), blocked, dt_s)
     late_s = memory.blocked_s[i] - _PATIENCE_S
-    if ahead and late_s > 0.0:
+    if ahead and late_s > 0.0 and abs(memory.gone_round[i]) < _ROUND:
         turn = figures.keep_right_gain * 0.5 * math.pi * late_s / _PATIENCE_S
         cos, sin = math.cos(turn), math.sin(turn)
         wanted_mps[0], wanted_mps[1] = cos * wx + sin * wy, cos * wy - sin * wx
+
+
+@compiled
+def _follow_heading(memory: Memory, i: int, heading: float, blocked: bool, dt_s: float) -> None:
+    """How far the heading to the goal has turned while drone i was blocked, forgotten while it is not."""
+    turned = heading - memory.heading[i]
+    turned -= 2.0 * math.pi * round(turned / (2.0 * math.pi))
+    memory.heading[i] = heading
+    if abs(turned) > _NEW_GOAL:
+        memory.gone_round[i] = 0.0
+    elif memory.blocked_s[i] > 0.0:
+        memory.gone_round[i] += turned
+    if not blocked:
+        less = _ROUND * dt_s / _FORGOTTEN_S
+        memory.gone_round[i] -= min(max(memory.gone_round[i], -less), less)
 
 
 @compiled

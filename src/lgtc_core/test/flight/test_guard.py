@@ -487,6 +487,33 @@ def test_the_right_hand_rule_leaves_a_crowd_around_one_place_apart_and_at_the_pl
     assert np.linalg.norm(at_m[:, :2], axis=1).max() < 1.2
 
 
+def test_who_finds_its_goal_taken_goes_a_quarter_round_it_and_waits_and_a_new_goal_sends_it_on() -> None:
+    names = ["served", "spare"]
+    guards = Guards(dict.fromkeys(names, DRONE), ARENA, PARAMS, dict.fromkeys(names, DRONE))
+    p, there = np.array([[0.0, 0.0, 1.0], [-1.5, 0.1, 1.0]]), np.array([0, 1])
+
+    def fly(goal_m: Array, from_s: float, to_s: float) -> Array:
+        """Where the spare one was, at every command."""
+        path_m = []
+        for k in range(round(from_s * PARAMS.rate_hz), round(to_s * PARAMS.rate_hz)):
+            t = k / PARAMS.rate_hz
+            guards.poses(np.ones(2, dtype=bool), np.full(2, t), p)
+            guards.hear(there, there[::-1], np.full(2, t), p[::-1])
+            guards.nominal(0, t, np.append(-2.0 * p[0, :2], 0.0))
+            guards.nominal(1, t, np.append(2.0 * (goal_m - p[1, :2]), 0.0))
+            p[:] += np.array([command.velocity_mps for command in guards.commands(t)]) / PARAMS.rate_hz
+            path_m.append(p[1].copy())
+        return np.array(path_m)
+
+    path_m = fly(np.zeros(2), 0.0, 30.0)
+    bearing = np.unwrap(np.arctan2(path_m[:, 1], path_m[:, 0]))
+    assert math.radians(60.0) < abs(bearing[-1] - bearing[0]) < math.radians(150.0)
+    assert np.linalg.norm(path_m[-1] - path_m[-500], axis=-1) < 0.1  # 10 s earlier
+    beyond_m = -1.2 * path_m[-1, :2] / np.linalg.norm(path_m[-1, :2])
+    fly(beyond_m + [0.9, 0.0], 30.0, 31.0)  # its goal jumps aside, and then behind the one that stands there
+    assert np.linalg.norm(fly(beyond_m, 31.0, 41.0)[-1, :2] - beyond_m) < 0.1
+
+
 @settings(deadline=None)
 @given(
     position_m=st.tuples(st.floats(-2.5, 2.5), st.floats(-2.5, 2.5), st.floats(0.3, 2.0)),
