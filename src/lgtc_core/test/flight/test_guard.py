@@ -510,7 +510,8 @@ def test_who_finds_its_goal_taken_goes_a_quarter_round_it_and_waits_and_a_new_go
     assert math.radians(60.0) < abs(bearing[-1] - bearing[0]) < math.radians(150.0)
     assert np.linalg.norm(path_m[-1] - path_m[-500], axis=-1) < 0.1  # 10 s earlier
     beyond_m = -1.2 * path_m[-1, :2] / np.linalg.norm(path_m[-1, :2])
-    fly(beyond_m + [0.9, 0.0], 30.0, 31.0)  # its goal jumps aside, and then behind the one that stands there
+    aside_m = np.array([0.9, 0.0])
+    fly(beyond_m + aside_m, 30.0, 31.0)  # its goal jumps aside, and then behind the one that stands there
     assert np.linalg.norm(fly(beyond_m, 31.0, 41.0)[-1, :2] - beyond_m) < 0.1
 
 
