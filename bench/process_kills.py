@@ -177,6 +177,7 @@ def fly(arguments: argparse.Namespace, results: Path) -> None:
     (run_dir / "kills.yaml").write_text(yaml.safe_dump(scenario))
     environment = os.environ | {"ROS_DOMAIN_ID": str(arguments.domain)}
     command = ["lgtc", "sim", "--scenario", str(run_dir / "kills.yaml"), "--no-live", "--run-dir", str(run_dir / "run")]
+    command += ["--patience", "0"]  # real drones wait for nobody
     with (run_dir / "lgtc.log").open("wb") as log:
         flight = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True

@@ -151,6 +151,7 @@ def _flight_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", default="embedded", help=f"{about['backend']} (%(default)s)")
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help=f"{about['speed']} (%(default)s)")
+    parser.add_argument("--patience", type=float, default=1.0, metavar="S", help=f"{about['patience']} (%(default)s)")
     parser.add_argument("--duration", type=float, metavar="S", help=about["duration_s"])
     parser.add_argument("--vehicle", metavar="MODEL", help=about["vehicle"])
     parser.add_argument("--run-dir", metavar="DIR", help=about["run_dir"])
@@ -165,6 +166,7 @@ def _choice(arguments: argparse.Namespace) -> Choice:
         backend=arguments.backend,
         run_dir=arguments.run_dir,
         speed=arguments.speed,
+        patience=arguments.patience,
         record=not getattr(arguments, "no_record", False),
         duration_s=arguments.duration,
         vehicle=arguments.vehicle,

@@ -34,6 +34,9 @@ class Choice:
     policy: Annotated[Policy, "who decides: the model, or a central yardstick at its tick: expert, greedy"] = "model"
     backend: Annotated[str, f"who carries the drones: {', '.join(BACKENDS)}"] = "embedded"
     speed: Annotated[float, "simulated seconds per second"] = 1.0
+    patience: Annotated[
+        float, "how long the simulated world waits for late setpoints; 0: for nobody, as real drones [s, real time]"
+    ] = 1.0
     record: Annotated[bool, "whether to record a bag; without one there is no report"] = True
     run_dir: Annotated[str | None, "folder for bag, report and logs; default: runs/<date>-<scenario>"] = None
     duration_s: Annotated[float | None, "fly this long instead of as the scenario says [s]"] = None
@@ -53,7 +56,7 @@ LAUNCH_ARGUMENTS = {
 }
 """Arguments of the launch file with their defaults, as text."""
 LAUNCH_ARGUMENTS_ELSEWHERE = {
-    name: text for name, text in LAUNCH_ARGUMENTS.items() if name not in ("backend", "speed", "vehicle")
+    name: text for name, text in LAUNCH_ARGUMENTS.items() if name not in ("backend", "speed", "patience", "vehicle")
 }
 """Those of the launch files of backends that bring their own vehicles and time."""
 
@@ -65,7 +68,9 @@ def choice_of_texts(texts: Mapping[str, str]) -> Choice:
         ConfigError: an unknown argument, or a value of the wrong type.
     """
     typed = {
-        name: yaml.safe_load(text) if name in ("speed", "record") else text for name, text in texts.items() if text
+        name: yaml.safe_load(text) if name in ("speed", "patience", "record") else text
+        for name, text in texts.items()
+        if text
     }
     return schema.build(Choice, {"command": "ros2 launch lgtc_bringup swarm.launch.py", **typed}, "launch arguments")
 
@@ -186,6 +191,7 @@ def prepare(choice: Choice) -> tuple[Plan, Team, ModelCard]:
         choice.backend,
         Inputs(fleet_file, scenario_file, model_dir, run_dir),
         speed=choice.speed,
+        patience_s=choice.patience,
         record=choice.record,
         policy=choice.policy,
         command=choice.command,

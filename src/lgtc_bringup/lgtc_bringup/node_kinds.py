@@ -82,7 +82,7 @@ VEHICLE = NodeKind(
 SIMULATOR = NodeKind(
     "simulator",
     per_drone=False,
-    publishes=(topics.CLOCK, topics.FAULTS, *_of_every(topics.POSE, topics.BATTERY)),
+    publishes=(topics.CLOCK, topics.FAULTS, topics.POSES, *_of_every(topics.POSE, topics.BATTERY)),
     subscribes=(topics.MISSION, *_of_every(topics.SETPOINT)),
     serves=(
         topics.EMERGENCY,
@@ -168,6 +168,12 @@ KINDS = {
 def kind_of(node: str) -> NodeKind:
     """Kind of a node by its fully qualified name: ``kind_of("/cf1/policy") is POLICY``."""
     return KINDS[node.rsplit("/", 1)[-1]]
+
+
+def with_poses_together(kind: NodeKind) -> NodeKind:
+    """The kind of node where it hears poses out of /poses, those that hear none unchanged."""
+    others = tuple(name for name in kind.subscribes if name not in (topics.POSE, *_of_every(topics.POSE)))
+    return kind if others == kind.subscribes else replace(kind, subscribes=(topics.POSES, *others))
 
 
 def resolved(names: tuple[str, ...], drone: str | None, team: tuple[str, ...]) -> frozenset[str]:

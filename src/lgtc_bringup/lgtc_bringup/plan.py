@@ -39,12 +39,14 @@ from lgtc_bringup.node_kinds import (
     VEHICLE,
     NodeKind,
     kind_of,
+    with_poses_together,
 )
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.team import Team
 from lgtc_core.mind.card import Policy
 
 _CARRIERS = {"embedded": SIMULATOR, "crazyswarm2-sim": CRAZYSWARM, "gazebo": GAZEBO, "crazyflie": CRAZYSWARM}
+_POSE_HEARERS = (POLICY, RECORDER, RESOURCE_MONITOR, SAFETY_FILTER, STAND_IN, VEHICLE)
 BACKENDS = tuple(_CARRIERS)
 """embedded: our simulator. The others run already, or are started by a launch file of theirs (docs/hardware.md)."""
 ROS_ARGUMENTS = ("--disable-external-lib-logs",)
@@ -148,6 +150,11 @@ class Plan:
         """Fully qualified names of all nodes, in order of start."""
         return tuple(node for process in self.processes for node in process.nodes)
 
+    def kind(self, node: str) -> NodeKind:
+        """Kind of a node by its fully qualified name, with the topics that it has in this flight."""
+        kind = kind_of(node)
+        return with_poses_together(kind) if self.parameters[node].get("poses_together") else kind
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return {
@@ -187,6 +194,7 @@ def plan(
     inputs: Inputs,
     *,
     speed: float = 1.0,
+    patience_s: float = 1.0,
     record: bool = True,
     policy: Policy = "model",
     command: str = "",
@@ -200,6 +208,7 @@ def plan(
         backend: who carries the drones; one of `BACKENDS`.
         inputs: files that the nodes read, folder that they write to; absolute paths.
         speed: simulated seconds per second, > 0.
+        patience_s: how long the embedded simulator waits for late setpoints, >= 0 [s, real time].
         record: False leaves the recorder out, and with it bag and report.
         policy: who decides; a yardstick is central, so its minds share one process.
         command: what the user typed, for the record.
@@ -207,12 +216,14 @@ def plan(
         files: further files of this flight, see `Plan.files`.
 
     Raises:
-        ConfigError: unknown backend, speed not positive, parameters for a kind that does not exist.
+        ConfigError: unknown backend, speed not positive, patience negative, parameters for a kind that does not exist.
     """
     if backend not in BACKENDS:
         raise ConfigError("backend", "", repr(backend), f"one of {', '.join(BACKENDS)}")
     if not (math.isfinite(speed) and speed > 0.0):
         raise ConfigError("speed", "", repr(speed), "a number above 0 (simulated seconds per second)")
+    if not (math.isfinite(patience_s) and patience_s >= 0.0):
+        raise ConfigError("patience", "", repr(patience_s), "a number of seconds, 0 or more")
     chosen = node_parameters or {}
     for name in chosen:
         if name not in KINDS:
@@ -239,7 +250,7 @@ def plan(
         inputs=inputs,
         processes=processes,
         parameters={
-            node: _parameters(kind_of(node), inputs, backend, speed, policy, command)
+            node: _parameters(kind_of(node), inputs, backend, speed, patience_s, policy, command)
             | dict(chosen.get(kind_of(node).kind, {}))
             for process in processes
             for node in process.nodes
@@ -300,7 +311,7 @@ def _drone_process(role: str, kinds: tuple[NodeKind, ...], drones: tuple[str, ..
 
 
 def _parameters(
-    kind: NodeKind, inputs: Inputs, backend: str, speed: float, policy: Policy, command: str
+    kind: NodeKind, inputs: Inputs, backend: str, speed: float, patience_s: float, policy: Policy, command: str
 ) -> dict[str, Any]:
     """Parameters that the plan decides; the rest has its default in the node."""
     values: dict[str, Any] = {
@@ -309,6 +320,8 @@ def _parameters(
         "fleet_file": str(inputs.fleet_file),
         "scenario_file": str(inputs.scenario_file),
     }
+    if kind in _POSE_HEARERS:
+        values["poses_together"] = _CARRIERS[backend] is SIMULATOR
     if kind in (POLICY, RECORDER):
         values |= {"model_dir": str(inputs.model_dir), "policy": policy}
     if kind is RECORDER:
@@ -319,7 +332,7 @@ def _parameters(
     if kind is CRAZYSWARM:
         values["simulated"] = backend == "crazyswarm2-sim"
     if kind is SIMULATOR:
-        values["speed"] = speed
+        values |= {"speed": speed, "patience_s": patience_s}
     if kind is SUPERVISOR:
         values |= {"stand_in": True, "preflight": backend != "embedded"}
     return values

@@ -12,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from lgtc_analysis.verdict import Outcome, Verdict
-from lgtc_bringup.node_kinds import kind_of, resolved
+from lgtc_bringup.node_kinds import resolved
 from lgtc_bringup.plan import Plan
 from lgtc_bringup.preflight import Check
 from lgtc_bringup.usage import Usage
@@ -35,7 +35,7 @@ def plan_tree(plan: Plan) -> Tree:
     for process in plan.processes:
         branch = tree.add(Text(process.name, style="bold"))
         for node in process.nodes:
-            kind = kind_of(node)
+            kind = plan.kind(node)
             drone = node.split("/")[1] if kind.per_drone else None
             leaf = branch.add(node)
             for verb, names in (

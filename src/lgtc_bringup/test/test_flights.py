@@ -14,7 +14,13 @@ import yaml
 from bringup_stand_ins import wait_until
 
 from lgtc_bringup import inputs
-from lgtc_bringup.node_kinds import POLICY, STAND_IN, kind_of, resolved
+from lgtc_bringup.node_kinds import (
+    POLICY,
+    STAND_IN,
+    kind_of,
+    resolved,
+    with_poses_together,
+)
 from lgtc_bringup.usage import pid_of, processes_of
 from lgtc_core import topics
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
@@ -130,6 +136,12 @@ def test_a_flight_in_course_is_as_the_table_says_refuses_a_second_one_and_lands_
     plan = json.loads((flight.run_dir / "plan.json").read_text())
     team = tuple(plan["drones"])
     table = {name: table_of(name, team) for process in plan["processes"] for name in process["nodes"]}
+    for process in plan["processes"]:  # what concerns the team is heard once per process, by the first of its nodes
+        heard: Side = set()
+        for name in process["nodes"]:
+            subscribes = table[name][1]
+            subscribes -= heard
+            heard |= {topic for topic in subscribes if topic.count("/") == 1 and topic != topics.MISSION}
     graph = graph_of(table, ros_domain)
     assert second.end(60.0) == 2, second.said
     assert "another flight" in second.said
@@ -175,21 +187,16 @@ def graph_of(table: dict[str, Sides], domain: int) -> dict[str, Sides]:
 
 
 def table_of(name: str, team: tuple[str, ...]) -> Sides:
-    """The same, as the table of nodes says."""
-    kind = kind_of(name)
+    """The same, as the table of nodes says for the embedded simulator."""
+    kind = with_poses_together(kind_of(name))
     drone = name.split("/")[1] if kind.per_drone else None
     sides = [kind.publishes, kind.subscribes, kind.serves, kind.asks]
     publishes, subscribes, serves, asks = [set(resolved(side, drone, team)) for side in sides]
-    if kind is POLICY:  # the table says everybody's features, one of which is its own
+    if kind.kind == POLICY.kind:  # the table says everybody's features, one of which is its own
         subscribes -= publishes - {topics.PRESENCE}
-    if kind is STAND_IN:
-        subscribes = without_poses(subscribes)
+    if kind.kind == STAND_IN.kind:  # it listens to poses only while it flies a drone
+        subscribes -= {topics.POSES}
     return publishes, subscribes, serves, asks
-
-
-def without_poses(subscribed: Side) -> Side:
-    """A stand-in listens to poses only while it flies a drone."""
-    return {topic for topic in subscribed if not topic.endswith(f"/{topics.POSE}")}
 
 
 OF_EVERY_NODE = ("get_parameters", "set_parameters", "get_parameter_types", "describe_parameters", "list_parameters")
@@ -207,7 +214,7 @@ def seen(node, name: str) -> Sides:
 
     subscribed = names(node.get_subscriber_names_and_types_by_node(*where)) - {"/clock"}
     if kind_of(name) is STAND_IN:
-        subscribed = without_poses(subscribed)
+        subscribed -= {topics.POSES}
     return (
         names(node.get_publisher_names_and_types_by_node(*where)),
         subscribed,

@@ -97,7 +97,7 @@ def test_it_declares_every_argument_with_default_and_description(launch_file):
     assert {one.words[0]: one.named["default_value"] for one in declared} == inputs.LAUNCH_ARGUMENTS
     assert all(len(one.named["description"]) > 10 for one in declared)
     assert action.named["function"] is launch_file.processes
-    words = ["fleet", "scenario", "backend", "model", "policy", "vehicle", "speed", "record", "run_dir"]
+    words = ["fleet", "scenario", "backend", "model", "policy", "vehicle", "speed", "patience", "record", "run_dir"]
     assert set(inputs.LAUNCH_ARGUMENTS) == set(words)
 
 

@@ -19,6 +19,7 @@ from lgtc_bringup.plan import (
     Plan,
     plan,
 )
+from lgtc_core import topics
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.team import Team
 
@@ -46,10 +47,14 @@ def test_every_node_of_the_design_runs_exactly_once_per_drone_or_team(team_of, c
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_backends_differ_in_who_carries_the_drones_and_in_whose_clock_counts_and_in_nothing_else(team_of, backend):
+def test_backends_differ_in_who_carries_the_drones_in_whose_clock_counts_and_in_how_poses_come_and_in_nothing_else(
+    team_of, backend
+):
     ours, theirs = plan_of(team_of(3)), plan_of(team_of(3), backend)
     for node in set(ours.nodes) & set(theirs.nodes) - {"/simulator"}:
         same = {**ours.parameters[node], "use_sim_time": backend != "crazyflie"}
+        if "poses_together" in same:
+            same["poses_together"] = backend == "embedded"
         own = {"/recorder": {"backend": backend}, "/supervisor": {"preflight": backend != "embedded"}}
         assert theirs.parameters[node] == same | own.get(node, {})
     (carrier,) = set(theirs.nodes) - set(ours.nodes) or {"/simulator"}
@@ -105,7 +110,7 @@ def test_process_names_are_unique_as_logs_are_called_by_them(team_of, count):
 def _sides(planned: Plan, what: str) -> set[str]:
     result: set[str] = set()
     for node in planned.nodes:
-        kind = kind_of(node)
+        kind = planned.kind(node)
         drone = node.split("/")[1] if kind.per_drone else None
         result |= resolved(getattr(kind, what), drone, planned.drones)
     return result
@@ -121,9 +126,11 @@ def test_every_service_that_is_asked_is_served(team_of):
     assert _sides(planned, "asks") <= _sides(planned, "serves")
 
 
-def test_everything_said_but_the_clock_and_the_flight_info_is_heard_by_a_node(team_of):
+def test_everything_said_but_the_clock_the_flight_info_and_what_is_for_people_is_heard_by_a_node(team_of):
     planned = plan_of(team_of(5))
-    assert _sides(planned, "publishes") - _sides(planned, "subscribes") == {"/clock", "/flight_info"}
+    for_people = {topics.of_drone(name, topics.POSE) for name in planned.drones}  # the nodes hear them together
+    unheard = _sides(planned, "publishes") - _sides(planned, "subscribes")
+    assert unheard == {"/clock", "/flight_info"} | for_people
 
 
 def test_arguments_name_exactly_the_nodes_of_the_process(team_of):
@@ -135,10 +142,11 @@ def test_arguments_name_exactly_the_nodes_of_the_process(team_of):
 
 
 def test_parameters_are_there_for_every_node_and_only_the_simulator_is_its_own_clock(team_of):
-    planned = plan_of(team_of(3), speed=2.0)
+    planned = plan_of(team_of(3), speed=2.0, patience_s=0.5)
     assert set(planned.parameters) == set(planned.nodes)
     assert [node for node, values in planned.parameters.items() if not values["use_sim_time"]] == ["/simulator"]
     assert planned.parameters["/simulator"]["speed"] == 2.0
+    assert planned.parameters["/simulator"]["patience_s"] == 0.5
 
 
 def test_node_parameters_reach_every_node_of_their_kind_and_no_other(team_of):
@@ -186,6 +194,12 @@ def test_an_unknown_backend_is_refused_by_name(team_of, backend):
         plan(team_of(1), backend, INPUTS)
     assert repr(backend) in refusal.value.got
     assert "embedded" in refusal.value.expected
+
+
+@pytest.mark.parametrize("patience_s", [-0.1, float("nan"), float("inf")])
+def test_a_negative_or_endless_patience_is_refused(team_of, patience_s):
+    with pytest.raises(ConfigError, match="patience"):
+        plan_of(team_of(1), patience_s=patience_s)
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])

@@ -30,6 +30,7 @@ NOTIFY_SETPOINTS_STOP = "notify_setpoints_stop"  # std_srvs/Trigger, vehicle: se
 
 # Team, topics
 MISSION = "/mission"  # lgtc_interfaces/MissionState, from the supervisor; its heartbeat
+POSES = "/poses"  # lgtc_interfaces/Poses, of all drones, from a simulator that moves them together
 PRESENCE = "/presence"  # lgtc_interfaces/Presence, from every drone
 DEMAND = "/demand"  # lgtc_interfaces/Demand, transient local
 FLIGHT_INFO = "/flight_info"  # std_msgs/String (JSON), transient local: how this flight was made

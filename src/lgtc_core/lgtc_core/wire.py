@@ -12,6 +12,7 @@ arrays of different lengths, raises InputError and goes no further.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -44,6 +45,14 @@ class Pose(NamedTuple):
 
     stamp_s: float
     position_m: Array  # (3,) world frame
+
+
+class Poses(NamedTuple):
+    """Where the drones of a team were at one moment (lgtc_interfaces/Poses)."""
+
+    of: dict[str, Pose]
+    refused: tuple[str, ...]
+    """Drones whose position was told and is not finite."""
 
 
 class Velocity(NamedTuple):
@@ -134,6 +143,28 @@ def pose_from_wire(message: Any) -> Pose:
         InputError: position not finite.
     """
     return Pose(stamp_from_wire(message), _finite(_vector(message.pose.position), "pose.position", "m"))
+
+
+def poses_to_wire(stamp_s: float, position_m: Mapping[str, Array]) -> Wire:
+    """lgtc_interfaces/Poses: positions (3,) by drone, frame "world" [m], all measured at one time [s]."""
+    return {"header": stamp_s, "drones": list(position_m), "position": np.ravel([*position_m.values()])}
+
+
+def poses_from_wire(message: Any) -> Poses:
+    """Poses of a Poses. A position that is not finite concerns one drone alone, and is not refused here.
+
+    Raises:
+        InputError: not three numbers for every name.
+    """
+    names, numbers = message.drones, np.array(message.position, np.float64)
+    if len(numbers) != 3 * len(names):
+        raise InputError("poses.position", f"{len(numbers)} numbers", f"three for each of {len(names)} drones")
+    stamp_s, position_m = stamp_from_wire(message), numbers.reshape(-1, 3)
+    of = {name: Pose(stamp_s, at_m) for name, at_m in zip(names, position_m, strict=True)}
+    if math.isfinite(numbers @ numbers):
+        return Poses(of, ())
+    refused = tuple(name for name, pose in of.items() if not np.isfinite(pose.position_m).all())
+    return Poses({name: pose for name, pose in of.items() if name not in refused}, refused)
 
 
 def velocity_to_wire(velocity: Velocity) -> Wire:
@@ -522,7 +553,7 @@ def _vector(point: Any) -> Array:
 
 
 def _finite(values: Array, what: str, unit: str) -> Array:
-    if not np.isfinite(values).all():
+    if not math.isfinite(values @ values) and not np.isfinite(values).all():  # the first is the faster
         raise InputError(what, str(values.tolist()), f"finite numbers [{unit}]; check the sender")
     return values
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from rclpy.timer import Timer
@@ -33,13 +34,25 @@ class FaultyEars:
     def through(self, purpose: str, sender_of: Callable[[T], str], take: Callable[[T], object]) -> Callable[[T], None]:
         """What takes a message instead of `take`; `purpose` tells several of one drone apart."""
 
-        def guarded(item: T) -> None:
-            self._node.guarded(purpose, lambda: take(item))
+        def take_each(items: Sequence[T]) -> None:
+            for item in items:
+                self._node.guarded(purpose, partial(take, item))
 
-        link: Links[T] = Links((self._node.drone,), self._node.team.seed, purpose)
+        put = self.through_together(purpose, sender_of, take_each)
+        return lambda item: put((item,))
+
+    def through_together(
+        self, purpose: str, sender_of: Callable[[T], str], take: Callable[[Sequence[T]], object]
+    ) -> Callable[[Sequence[T]], None]:
+        """The same for messages of different senders that come together, and are taken so."""
+
+        def guarded(items: Sequence[T]) -> None:
+            self._node.guarded(purpose, partial(take, items))
+
+        link: Links[Sequence[T]] = Links((self._node.drone,), self._node.team.seed, purpose)
         inbox = Inbox(link, sender_of, guarded)
         self._inboxes.append(inbox)
-        return lambda item: inbox.put(self._node.now_s(), item)
+        return lambda items: inbox.put(self._node.now_s(), items)
 
     def _apply(self, report: wire.FaultsReport) -> None:
         for inbox in self._inboxes:

@@ -1,9 +1,9 @@
 """What nodes hear, and subscriptions that the nodes of one process share.
 
 Every received message is turned into Python objects once per subscription, which costs more than most that our nodes
-do with it. Poses and features of team-mates, and the roll call, are heard by the nodes of many drones: where those
-share a process, one subscription serves them all. What a node hears of its own drone stays its own, so that the graph
-tells who listens to what.
+do with it. What concerns the team, and poses and features of team-mates, are heard by the nodes of many drones: where
+those share a process, one subscription serves them all, and there is less to discover. What a node hears of its own
+drone stays its own, so that the graph tells who listens to what.
 """
 
 from __future__ import annotations

@@ -119,10 +119,12 @@ class SwarmNode(Node, Generic[P]):
         """Subscribe to a topic of `lgtc_core.topics`; `of` another drone, else relative to this node.
 
         What `convert` or `take` refuses is told in the log, at most every `TELL_EVERY_S`, and otherwise dropped.
-        `shared`: with the nodes of other drones in this process that hear the topic, and with its conversion.
+        A topic of the team is heard once per process, for all its nodes; `shared`: a drone's as well. But /mission is
+        heard by each, as by that the supervisor knows that a node is up.
         """
         kind, qos = STREAMS[topic]
         name = topic if of is None else topics.of_drone(of, topic)
+        shared = shared or (topic.startswith("/") and topic != topics.MISSION)
         return hearing.hear(self, self, kind, name, qos, convert, take, shared)
 
     def guarded(self, what: str, action: Callable[[], object]) -> None:

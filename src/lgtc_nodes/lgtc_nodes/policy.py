@@ -21,11 +21,12 @@ from lgtc_core.world.arena import Arena
 from lgtc_nodes.faulty import FaultyEars
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.near import NearSubscriptions
-from lgtc_nodes.node import NodeParams, SwarmNode
+from lgtc_nodes.node import SwarmNode
+from lgtc_nodes.poses import PoseParams, hear_pose
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyParams(NodeParams):
+class PolicyParams(PoseParams):
     """Parameters of the policy node."""
 
     model_dir: Annotated[str, "Folder of the exported model"]
@@ -41,7 +42,7 @@ class PolicyNode(SwarmNode[PolicyParams]):
     """Decides for one drone, at the tick of its model.
 
     Subscribes:
-        pose (PoseStamped): own, from the vehicle.
+        pose (PoseStamped), or out of /poses (Poses): own, from the vehicle.
         resources (ResourceState): what it carries, and its battery's tier.
         vehicle (VehicleStatus): it decides only in the air.
         /demand (Demand): what is asked for.
@@ -67,13 +68,13 @@ class PolicyNode(SwarmNode[PolicyParams]):
         self._say_features = self.speak(topics.FEATURES)
         self._say_state = self.speak(topics.POLICY_STATE)
         self._say_presence = self.speak(topics.PRESENCE)
-        self.hear(topics.POSE, wire.pose_from_wire, self.decider.pose)
+        hear_pose(self, self.params.poses_together, self.decider.pose)
         self.hear(topics.RESOURCES, wire.resources_from_wire, self.decider.resources)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.decider.vehicle)
         self.hear(topics.DEMAND, wire.demand_from_wire, self.decider.demand)
         ears = FaultyEars(self)
         sighted = ears.through("roll call", lambda it: it.drone, self.decider.neighbourhood.sighted)
-        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted, shared=True)
+        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted)
         features = ears.through("features", lambda it: it.drone, self.decider.features)
         self._near = NearSubscriptions(self, topics.FEATURES, _features_of, features)
         self.every(model.card.tick_s, self._tick)

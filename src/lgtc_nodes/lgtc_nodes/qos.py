@@ -28,6 +28,7 @@ from lgtc_interfaces.msg import Demand as RosDemand
 from lgtc_interfaces.msg import Faults as RosFaults
 from lgtc_interfaces.msg import MissionState as RosMissionState
 from lgtc_interfaces.msg import PolicyState as RosPolicyState
+from lgtc_interfaces.msg import Poses as RosPoses
 from lgtc_interfaces.msg import Presence as RosPresence
 from lgtc_interfaces.msg import ResourceState as RosResourceState
 from lgtc_interfaces.msg import SafetyStatus as RosSafetyStatus
@@ -69,6 +70,7 @@ STREAMS: dict[str, Stream] = {
     topics.VEHICLE: Stream(RosVehicleStatus, STATE),
     topics.SETPOINT: Stream(RosOdometry, NEWEST),
     topics.MISSION: Stream(RosMissionState, STATE),
+    topics.POSES: Stream(RosPoses, NEWEST),
     topics.PRESENCE: Stream(RosPresence, STATE),
     topics.DEMAND: Stream(RosDemand, LATCHED),
     topics.FAULTS: Stream(RosFaults, LATCHED),

@@ -21,7 +21,8 @@ from lgtc_interfaces.srv import SetSupply as RosSetSupply
 from lgtc_nodes.conversions import to_ros
 from lgtc_nodes.deferred import DeferredService
 from lgtc_nodes.lifeline import Lifeline
-from lgtc_nodes.node import NodeParams, SwarmNode
+from lgtc_nodes.node import SwarmNode
+from lgtc_nodes.poses import PoseParams, hear_pose
 
 SETTLE_S = 0.02
 """What is set by hand takes effect, and is answered, within this time of its coming, or of the ledger's answer."""
@@ -30,7 +31,7 @@ UNBOOKED_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResourceMonitorParams(NodeParams):
+class ResourceMonitorParams(PoseParams):
     """Parameters of the resource monitor."""
 
     period_s: Annotated[float, Bounds(0.02, 1.0, "s"), "Time between two resource states"] = 0.1
@@ -41,7 +42,7 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
     """Knows what one drone carries.
 
     Subscribes:
-        pose (PoseStamped): own, from the vehicle.
+        pose (PoseStamped), or out of /poses (Poses): own, from the vehicle.
         battery (BatteryState): from the vehicle.
         vehicle (VehicleStatus): supplies count only in the air.
         /demand (Demand): what is asked for.
@@ -67,7 +68,7 @@ class ResourceMonitorNode(SwarmNode[ResourceMonitorParams]):
         self._asked: dict[str, Future] = {}
         self._deliver = self.create_client(RosDeliver, topics.DELIVER)
         self._put_in = self.create_client(RosPutIn, topics.PUT_IN)
-        self.hear(topics.POSE, wire.pose_from_wire, self.carrier.pose)
+        hear_pose(self, self.params.poses_together, self.carrier.pose)
         self.hear(topics.BATTERY, wire.battery_from_wire, self.carrier.battery)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.carrier.vehicle)
         self.hear(topics.DEMAND, wire.demand_from_wire, self.carrier.demand)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
 
 from lgtc_core import topics, wire
 from lgtc_core.demand.view import DemandView
@@ -17,12 +15,12 @@ from lgtc_core.flight.response import with_response
 from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
 from lgtc_nodes.faulty import FaultyEars
 from lgtc_nodes.lifeline import Lifeline
-from lgtc_nodes.near import NearSubscriptions
-from lgtc_nodes.node import NodeParams, SwarmNode
+from lgtc_nodes.node import SwarmNode
+from lgtc_nodes.poses import PoseParams, hear_near_poses, hear_pose
 
 
 @dataclass(frozen=True, kw_only=True)
-class SafetyFilterParams(NodeParams):
+class SafetyFilterParams(PoseParams):
     """Parameters of the safety filter node."""
 
     guard: GuardParams = field(default_factory=GuardParams)
@@ -33,9 +31,9 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
     """Keeps one drone away from the others, from the walls and from the floor.
 
     Subscribes:
-        pose (PoseStamped): own, from the vehicle; each is answered at once.
+        pose (PoseStamped), or out of /poses (Poses): own, from the vehicle; each is answered at once.
         velocity_nominal (TwistStamped): where the policy wants to fly.
-        /<other>/pose (PoseStamped): of near team-mates only.
+        /<other>/pose (PoseStamped), or out of /poses (Poses): of near team-mates only.
         /presence (Presence): who is near.
         vehicle (VehicleStatus): while LANDING, the command leads to a free place instead of where the policy wants.
         /demand (Demand): where the discs are, in which it does not land while others fly on.
@@ -58,15 +56,15 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self._active = False
         self._say_velocity = self.speak(topics.VELOCITY_SAFE)
         self._say_safety = self.speak(topics.SAFETY)
-        self.hear(topics.POSE, wire.pose_from_wire, self._pose)
         self.hear(topics.VELOCITY_NOMINAL, wire.velocity_from_wire, lambda nominal: self.guard.nominal(*nominal))
         ears = FaultyEars(self)
         sighted = ears.through("presence", lambda it: it.drone, self._sighted)
-        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted, shared=True)
+        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.guard.vehicle)
         self.hear(topics.DEMAND, wire.demand_from_wire, self._demand)
-        neighbour = ears.through("pose", lambda it: it.drone, self._neighbour)
-        self._near = NearSubscriptions(self, topics.POSE, _sighting_of, neighbour)
+        neighbours = ears.through_together("pose", lambda it: it.drone, self._neighbours)
+        self._near = hear_near_poses(self, self.params.poses_together, neighbours)
+        hear_pose(self, self.params.poses_together, self._pose)  # last: of one message the own pose is what is answered
         self.every(self._period_s, self._watch)
 
     def _pose(self, pose: wire.Pose) -> None:
@@ -74,10 +72,11 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         if self.guard.pose(*pose):
             self._command(self.now_s())
 
-    def _neighbour(self, sighting: Sighting) -> None:
+    def _neighbours(self, sightings: Sequence[Sighting]) -> None:
         """A near drone's pose is its presence too: it is watched even when its policy, which sends it, is dead."""
-        self.neighbourhood.sighted(sighting)
-        self.guard.neighbour(*sighting)
+        for sighting in sightings:
+            self.neighbourhood.sighted(sighting)
+        self.guard.neighbours(sightings)
 
     def on_mission(self, report: wire.MissionReport) -> None:
         """Nobody serves any more once all land."""
@@ -103,12 +102,6 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
             return
         self._say_velocity(wire.velocity_to_wire(wire.Velocity(command.stamp_s, command.velocity_mps)))
         self._say_safety(wire.safety_to_wire(command))
-
-
-@cache
-def _sighting_of(name: str) -> Callable[[Any], Sighting]:
-    """Converter of another drone's PoseStamped; the same one for all nodes of a process."""
-    return lambda message: Sighting(name, *wire.pose_from_wire(message))
 
 
 create = SafetyFilterNode

@@ -20,11 +20,12 @@ from lgtc_interfaces.srv import EditFaults as RosEditFaults
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
 from lgtc_nodes.orders import take_orders
+from lgtc_sim.body import Control
+from lgtc_sim.pace import BEHIND_S, Pace
 from lgtc_sim.world import World, WorldParams
 
-BEHIND_S = 0.2
-"""When the machine cannot keep up, this much is made up for; what is beyond is given up, and time runs slower."""
-
+TELL_WAITING_S = 5.0
+"""Every so many seconds that the world has stood still for somebody, that is told [s, real time]."""
 AFTER_TOUCHDOWN_S = 2.0
 """Simulated time that goes on after the last touchdown."""
 
@@ -34,11 +35,14 @@ class SimulatorParams(NodeParams):
     """Parameters of the simulator."""
 
     speed: Annotated[float, Bounds(0.01, 100.0), "Simulated seconds per second that it aims at"] = 1.0
+    patience_s: Annotated[
+        float, Bounds(0.0, 60.0, "s"), "Real time for which the world waits for late setpoints; 0: for nobody"
+    ] = 1.0
     world: WorldParams = field(default_factory=WorldParams)
 
 
 class SimulatorNode(SwarmNode[SimulatorParams]):
-    """Stands for the drones. It is the clock, so it alone looks at the wall's: to pace itself. It waits for nobody.
+    """Stands for the drones. It is the clock, so it alone looks at the wall's: to pace itself (`lgtc_sim.pace`).
 
     Subscribes:
         /<drone>/setpoint (Odometry): streamed position and velocity references.
@@ -46,7 +50,8 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
 
     Publishes:
         /clock (Clock): simulated time, every step.
-        /<drone>/pose (PoseStamped), /<drone>/battery (BatteryState): what the sensors say.
+        /poses (Poses), /<drone>/pose (PoseStamped), /<drone>/battery (BatteryState): what the sensors say, as far as
+            somebody hears it: the team's own nodes hear the poses of all in one message.
         /faults (Faults): latched: what goes wrong on purpose, at the start and whenever it changes.
 
     Serves, as crazyswarm2 does:
@@ -59,10 +64,11 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         super().__init__("simulator", drone, SimulatorParams, lifeline)
         self.world = World(self.team, self.params.world)
         self._say_clock = self.speak(topics.CLOCK)
+        self._say_poses = self.speak(topics.POSES)
         self._say_pose = {name: self.speak(topics.POSE, of=name) for name in self.team.names}
         self._say_battery = {name: self.speak(topics.BATTERY, of=name) for name in self.team.names}
         for name in self.team.names:
-            self.hear(topics.SETPOINT, wire.setpoint_from_wire, partial(self._setpoint, name), of=name)
+            self.hear(topics.SETPOINT, _stamped_setpoint, partial(self._setpoint, name), of=name)
         take_orders(self, self.world.vehicles)
         self.serve(topics.EDIT_FAULTS, RosEditFaults, self._edit_faults)
         self._schedule = Schedule(self.team.faults)
@@ -70,10 +76,11 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         self._say_faults = self.speak(topics.FAULTS)
         self._say_faults(wire.faults_to_wire(wire.FaultsReport(0.0, ())))
         self._airborne_s = -math.inf
-        self._begun_s = time.monotonic()
-        self.create_timer(
-            self.params.world.dt_s / self.params.speed, self._advance, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        dt_s, speed = self.params.world.dt_s, self.params.speed
+        self._pace = Pace(len(self.team.drones), dt_s, speed, self.params.patience_s)
+        self._index = {name: i for i, name in enumerate(self.team.names)}
+        self._told_waiting_s = 0.0
+        self.create_timer(dt_s / speed, self._advance, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def on_mission(self, report: wire.MissionReport) -> None:
         """The scenario's faults count from when the policies took over."""
@@ -85,15 +92,17 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         return self.world.now_s - self._airborne_s < AFTER_TOUCHDOWN_S
 
     def _advance(self) -> None:
-        """Make the steps that are due by the wall's clock."""
-        speed, dt_s = self.params.speed, self.params.world.dt_s
-        now_s = time.monotonic()
-        behind_s = (now_s - self._begun_s) * speed - self.world.now_s
-        if behind_s > BEHIND_S:
-            self._begun_s += (behind_s - BEHIND_S) / speed
-            behind_s = BEHIND_S
-        for _ in range(int(behind_s / dt_s)):
+        """Make the steps that are due."""
+        for _ in range(math.ceil(BEHIND_S / self._pace.dt_s)):  # no more at once: setpoints are to be heard in between
+            streams = self.world.vehicles.control == Control.STREAM
+            if not self._pace.due(time.monotonic(), self.world.now_s, streams):
+                break
             self._step()
+        if self._pace.waited_s > self._told_waiting_s + TELL_WAITING_S:
+            self._told_waiting_s = waited_s = self._pace.waited_s
+            self.get_logger().warning(
+                f"stood still for late setpoints for {waited_s:.1f} s so far: too much to do here"
+            )
 
     def _step(self) -> None:
         holding = self._schedule.holding(self.world.now_s, self._active_s)
@@ -104,12 +113,18 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         if self.world.airborne.any():
             self._airborne_s = self.world.now_s
         self._say_clock({"clock": self.world.now_s})
-        for name, pose in self.world.poses().items():
+        poses = self.world.poses()
+        if poses:
+            together = {name: pose.position_m for name, pose in poses.items()}
+            self._say_poses(wire.poses_to_wire(self.world.now_s, together))
+        for name, pose in poses.items():
             self._say_pose[name](wire.pose_to_wire(pose))
         for name, battery in self.world.batteries().items():
             self._say_battery[name](wire.battery_to_wire(battery))
 
-    def _setpoint(self, name: str, setpoint: Setpoint) -> None:
+    def _setpoint(self, name: str, stamped: tuple[float, Setpoint]) -> None:
+        stamp_s, setpoint = stamped
+        self._pace.answered(self._index[name], stamp_s)
         self.world.vehicles.setpoint(name, self.world.now_s, setpoint.position_m, setpoint.velocity_mps)
 
     def _edit_faults(self, request: Any) -> wire.Wire:
@@ -123,6 +138,10 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
             self.team.drone(name)
         self._schedule.add(self.world.now_s, fault)
         return {"accepted": True, "message": f"{fault}"}
+
+
+def _stamped_setpoint(message: Any) -> tuple[float, Setpoint]:
+    return wire.stamp_from_wire(message), wire.setpoint_from_wire(message)
 
 
 create = SimulatorNode

@@ -20,14 +20,15 @@ from lgtc_core.schema import Bounds
 from lgtc_nodes.conversions import to_ros
 from lgtc_nodes.hearing import Hearing
 from lgtc_nodes.lifeline import Lifeline
-from lgtc_nodes.node import NodeParams, SwarmNode
+from lgtc_nodes.node import SwarmNode
+from lgtc_nodes.poses import PoseParams, hear_pose
 from lgtc_nodes.qos import STREAMS
 
 _SETPOINT = STREAMS[topics.SETPOINT]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandInNodeParams(NodeParams):
+class StandInNodeParams(PoseParams):
     """Parameters of the stand-in."""
 
     period_s: Annotated[float, Bounds(0.005, 0.05, "s"), "Time between two looks, and between its setpoints"] = 0.02
@@ -41,7 +42,7 @@ class StandInNode(SwarmNode[StandInNodeParams]):
     Subscribes:
         /<drone>/setpoint (Odometry): of every drone, unread while its owner streams.
         /<drone>/vehicle (VehicleStatus): of every drone: whether it is to be streamed to.
-        /<drone>/pose (PoseStamped): of all, while it flies one.
+        /<drone>/pose (PoseStamped), or /poses (Poses): of all, while it flies one.
         /mission (MissionState): when to land; silent: land.
 
     Publishes:
@@ -141,10 +142,10 @@ class StandInNode(SwarmNode[StandInNodeParams]):
 
     def _follow_poses(self) -> None:
         """Listen to all poses while it flies a drone, and to none otherwise: they are half of a team's traffic."""
-        flying = any(stand_in.flying for stand_in in self.stand_ins.values())
+        flying, together = any(stand_in.flying for stand_in in self.stand_ins.values()), self.params.poses_together
         for name in self.stand_ins:
             if flying and name not in self._poses:
-                self._poses[name] = self.hear(topics.POSE, wire.pose_from_wire, partial(self._pose, name), of=name)
+                self._poses[name] = hear_pose(self, together, partial(self._pose, name), of=name)
             elif not flying and name in self._poses:
                 self._poses.pop(name).stop()
 

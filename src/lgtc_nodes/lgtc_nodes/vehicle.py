@@ -20,11 +20,12 @@ from lgtc_core.loop.flyer import Flyer, FlyerParams
 from lgtc_core.schema import Bounds
 from lgtc_nodes.conversions import to_ros
 from lgtc_nodes.lifeline import Lifeline
-from lgtc_nodes.node import NodeParams, SwarmNode
+from lgtc_nodes.node import SwarmNode
+from lgtc_nodes.poses import PoseParams, hear_pose
 
 
 @dataclass(frozen=True, kw_only=True)
-class VehicleParams(NodeParams):
+class VehicleParams(PoseParams):
     """Parameters of the vehicle adapter."""
 
     report_period_s: Annotated[float, Bounds(0.02, 1.0, "s"), "Time between two reports of the phase"] = 0.1
@@ -35,7 +36,7 @@ class VehicleNode(SwarmNode[VehicleParams]):
     """Takes one drone from the ground to the ground.
 
     Subscribes:
-        pose (PoseStamped): own, from the vehicle.
+        pose (PoseStamped), or out of /poses (Poses): own, from the vehicle.
         velocity_safe (TwistStamped), safety (SafetyStatus): the safe command; each pair moves the setpoint at once.
         resources (ResourceState): the battery's tier.
         /mission (MissionState): when to take off and land; silent: land.
@@ -69,7 +70,7 @@ class VehicleNode(SwarmNode[VehicleParams]):
             Action.NOTIFY_STOP: self.create_client(RosTrigger, topics.NOTIFY_SETPOINTS_STOP),
             Action.LAND: self.create_client(RosTrigger, topics.LAND),
         }
-        self.hear(topics.POSE, wire.pose_from_wire, self.flyer.pose)
+        hear_pose(self, self.params.poses_together, self.flyer.pose)
         self.hear(topics.VELOCITY_SAFE, wire.velocity_from_wire, self._safe_velocity)
         self.hear(topics.SAFETY, self._safe_command, self._command)
         self.hear(topics.RESOURCES, wire.resources_from_wire, self.flyer.resources)

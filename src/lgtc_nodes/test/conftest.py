@@ -74,7 +74,7 @@ class Swarm:
             "scenario_file": str(folder / "scenario.yaml"),
         }
         own: dict[str, dict[str, Any]] = {
-            "/simulator": {"use_sim_time": False, "speed": speed},
+            "/simulator": {"use_sim_time": False, "speed": speed, "patience_s": 0.0},  # as real drones
             "/recorder": {"run_dir": str(folder), "model_dir": str(model_dir)},
             "/demand_server": {},
             "/supervisor": supervisor or {},

@@ -35,6 +35,7 @@ from lgtc_interfaces.msg import Fault as RosFault
 from lgtc_interfaces.msg import Faults as RosFaults
 from lgtc_interfaces.msg import MissionState as RosMissionState
 from lgtc_interfaces.msg import PolicyState as RosPolicyState
+from lgtc_interfaces.msg import Poses as RosPoses
 from lgtc_interfaces.msg import Presence as RosPresence
 from lgtc_interfaces.msg import ResourceState as RosResourceState
 from lgtc_interfaces.msg import SafetyStatus as RosSafetyStatus
@@ -82,6 +83,29 @@ def test_pose(stamp_s: float, position_m: np.ndarray) -> None:
         same(wire.pose_from_wire(message), pose)
         assert message.header.frame_id == "world"
         assert message.pose.orientation.w == 1.0
+
+
+@given(stamps, st.dictionaries(words, vectors(3), max_size=4))
+def test_poses(stamp_s: float, position_m: dict[str, np.ndarray]) -> None:
+    for message in both_ways(RosPoses, wire.poses_to_wire(stamp_s, position_m)):
+        poses, refused = wire.poses_from_wire(message)
+        assert list(poses) == list(position_m)
+        assert refused == ()
+        for name, pose in poses.items():
+            same(pose, wire.Pose(stamp_s, position_m[name]))
+        assert message.header.frame_id == "world"
+
+
+def test_poses_are_refused_as_a_whole_where_numbers_lack_and_for_one_drone_where_they_are_not_finite() -> None:
+    lacking = {"header": 1.0, "drones": ["cf1", "cf2"], "position": np.zeros(5)}
+    one_bad = wire.poses_to_wire(1.0, {"cf1": np.array([0.0, math.inf, 0.0]), "cf2": np.ones(3)})
+    for short, bad in zip(both_ways(RosPoses, lacking), both_ways(RosPoses, one_bad), strict=True):
+        with pytest.raises(InputError, match="5 numbers; expected three for each of 2 drones"):
+            wire.poses_from_wire(short)
+        poses, refused = wire.poses_from_wire(bad)
+        assert refused == ("cf1",)
+        assert list(poses) == ["cf2"]
+        same(poses["cf2"], wire.Pose(1.0, np.ones(3)))
 
 
 @given(stamps, vectors(3))

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -220,7 +220,10 @@ class Guards:
             InputError: a position is not finite, or there is no such drone. Nothing changed.
         """
         stamp_s, position_m = (np.ascontiguousarray(values, np.float64) for values in (stamp_s, position_m))
-        others = len(self.others)
+        self._hear(hearer, heard, stamp_s, position_m, len(self.others))
+
+    def _hear(self, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array, others: int) -> None:
+        """The same, of arrays that the compiled code can take, and of slots below `others`."""
         if guard_memory.hear_in_turn(self._memory, self._figures, others, hearer, heard, stamp_s, position_m):
             return
         _check_finite("pose.position", position_m)
@@ -233,6 +236,22 @@ class Guards:
         slot = self._slot(name)  # first, as it may move the memory
         x, y, z = position_m
         return guard_memory.hear(self._memory, self._figures, i, slot, float(stamp_s), x, y, z)
+
+    def hear_others(self, i: int, said: Sequence[tuple[str, float, Array]]) -> None:
+        """Drone i hears where others are: (name, stamp [s], position (3,) [m]) of each, in turn.
+
+        Raises:
+            InputError: a position is not finite. Nothing changed.
+        """
+        names, stamp_s, position_m = zip(*said, strict=True)
+        slots, at_m = [self._slots.find(name) for name in names], np.array(position_m)
+        if None in slots:
+            _check_finite("pose.position", at_m)
+            for one in said:  # strangers get their slots in turn
+                self.hear_one(i, *one)
+        else:
+            last = self._memory.heard_s.shape[1]
+            self._hear(np.full(len(slots), i), np.array(slots), np.array(stamp_s, np.float64), at_m, last)
 
     def set_landing(self, i: int, landing: bool, hasty: bool = False) -> None:
         """Whether drone i is to land: its command then leads to a free place and stands still there.
@@ -417,6 +436,17 @@ class Guard:
         if name == self.name:
             raise InputError("neighbour", repr(name), "another drone's name")
         return self._guards.hear_one(self._i, name, stamp_s, position)
+
+    def neighbours(self, said: Sequence[tuple[str, float, Array]]) -> None:
+        """Take where others are: (name, stamp [s], finite position (3,), frame "world" [m]) of each, in turn.
+
+        Raises:
+            InputError: a position is not finite, or a name the drone's own. Nothing changed.
+        """
+        if any(name == self.name for name, _, _ in said):
+            raise InputError("neighbour", repr(self.name), "another drone's name")
+        if said:
+            self._guards.hear_others(self._i, said)
 
     def command(self, now_s: float) -> SafeCommand:
         """The safe command of this moment. Call it at least every 1 / rate_hz."""

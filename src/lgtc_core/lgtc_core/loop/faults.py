@@ -235,23 +235,26 @@ class Inbox(Generic[T]):
     Args:
         link: of one receiver.
         sender_of: who sent a message.
-        take: takes it.
+        take: takes messages that arrive together.
     """
 
-    def __init__(self, link: Links[T], sender_of: Callable[[T], str], take: Callable[[T], object]) -> None:
+    def __init__(
+        self, link: Links[Sequence[T]], sender_of: Callable[[T], str], take: Callable[[Sequence[T]], object]
+    ) -> None:
         self.link, self._sender_of, self._take = link, sender_of, take
 
-    def put(self, now_s: float, item: T) -> None:
-        """A message came in."""
+    def put(self, now_s: float, items: Sequence[T]) -> None:
+        """Messages of different senders came in together."""
         if self.link.clear:
-            self._take(item)
+            self._take(items)
             return
-        self.link.send(now_s, (self._sender_of(item),), np.ones((1, 1), np.bool_), item)
+        senders = tuple(map(self._sender_of, items))
+        self.link.send(now_s, senders, np.ones((1, len(senders)), np.bool_), items)
         self.deliver(now_s)
 
     def deliver(self, now_s: float) -> None:
         """Hand over what has arrived by now."""
         arrived = self.link.due(now_s)
         if arrived is not None:
-            for at in arrived.batch.tolist():
-                self._take(arrived.batches[at])
+            at = zip(arrived.batch.tolist(), arrived.sender.tolist(), strict=True)
+            self._take([arrived.batches[batch][sender] for batch, sender in at])

@@ -441,6 +441,26 @@ def test_positions_heard_together_are_refused_together_and_change_nothing(bad: f
     assert guards.command(0, 0.0).neighbours == 1
 
 
+def test_neighbours_heard_together_count_as_heard_in_turn_and_one_that_is_not_finite_changes_nothing() -> None:
+    said = [("cf2", 1.0, np.array([1.0, 0.0, 1.0])), ("stranger", 1.0, np.array([0.0, 1.5, 1.0])),
+            ("another", 1.0, np.array([0.5, 1.5, 1.0])), ("cf2", 0.9, np.zeros(3))]  # fmt: skip
+    together, in_turn = guard(), guard()
+    for g in (together, in_turn):
+        g.pose(1.0, [0.0, 0.0, 1.0])
+        g.nominal(1.0, [0.3, 0.0, 0.0])
+    together.neighbours(said)
+    for one in said:
+        in_turn.neighbour(*one)
+    for now_s in (1.0, 1.1):
+        a, b = (g.command(now_s)._replace(velocity_mps=None, solve_time_s=0.0) for g in (together, in_turn))
+        assert a == b
+        assert a.neighbours == 3
+    for bad in (said[0][:2], "cf1"):
+        with pytest.raises(InputError):
+            together.neighbours([said[1], ("cf1", 2.0, np.ones(3)) if bad == "cf1" else (*bad, np.full(3, np.nan))])
+    assert together.command(1.1).neighbour_age_max_s == pytest.approx(0.1)
+
+
 def meet(starts_m: Array, goals_m: Array, params: GuardParams, duration_s: float) -> tuple[Array, float]:
     """Drones that fly straight to their goals as far as their guards let them: final positions and the closest pair."""
     names = [f"cf{i}" for i in range(len(starts_m))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -34,12 +35,16 @@ def arrivals(faults: list[Fault], sender: str = "cf2", count: int = 2000, seed: 
     """(time, number) of what arrives of one message each 20 ms."""
     arrived: list[tuple[float, int]] = []
     now_s = 0.0
-    inbox = Inbox(Links[int](("cf1",), seed), lambda _: sender, lambda number: arrived.append((now_s, number)))
+
+    def take(numbers: Sequence[int]) -> None:
+        arrived.extend((now_s, number) for number in numbers)
+
+    inbox = Inbox(Links[Sequence[int]](("cf1",), seed), lambda _: sender, take)
     inbox.link.apply(faults)
     for i in range(count + 200):
         now_s = 0.02 * i
         if i < count:
-            inbox.put(now_s, i)
+            inbox.put(now_s, (i,))
         inbox.deliver(now_s)
     return arrived
 
@@ -97,17 +102,27 @@ def test_faults_of_other_drones_change_nothing() -> None:
     assert arrivals(faults) == arrivals([])
 
 
+def test_of_messages_that_come_together_each_is_lost_or_delayed_alone() -> None:
+    taken: list[str] = []
+    inbox = Inbox(Links[Sequence[str]](("cf1",), 0), lambda it: it[:3], taken.extend)
+    inbox.link.apply([Fault(kind=K.PARTITION, drones=("cf2",)), Fault(kind=K.DELAY, drones=("cf3",), amount=0.5)])
+    inbox.put(0.0, ["cf2 a", "cf3 b", "cf4 c"])
+    assert taken == ["cf4 c"]
+    inbox.deliver(0.5)
+    assert taken == ["cf4 c", "cf3 b"]
+
+
 def test_what_is_under_way_when_a_fault_ends_still_arrives() -> None:
     taken: list[int] = []
-    inbox = Inbox(Links[int](("cf1",), 0), lambda _: "cf2", taken.append)
+    inbox = Inbox(Links[Sequence[int]](("cf1",), 0), lambda _: "cf2", taken.extend)
     inbox.link.apply([Fault(kind=K.DELAY, amount=0.5)])
-    inbox.put(0.0, 1)
+    inbox.put(0.0, (1,))
     inbox.link.apply([])
-    inbox.put(0.1, 2)
+    inbox.put(0.1, (2,))
     assert taken == [2]
     inbox.deliver(0.5)
     assert taken == [2, 1]
-    inbox.put(0.6, 3)
+    inbox.put(0.6, (3,))
     assert taken == [2, 1, 3]
 
 
