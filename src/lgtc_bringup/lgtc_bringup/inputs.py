@@ -35,7 +35,7 @@ class Choice:
     backend: Annotated[str, f"who carries the drones: {', '.join(BACKENDS)}"] = "embedded"
     speed: Annotated[float, "simulated seconds per second"] = 1.0
     patience: Annotated[
-        float, "how long the simulated world waits for late setpoints; 0: for nobody, as real drones [s, real time]"
+        float, "how long the simulated world waits for a late process; 0: for none, as real drones [s, real time]"
     ] = 1.0
     record: Annotated[bool, "whether to record a bag; without one there is no report"] = True
     run_dir: Annotated[str | None, "folder for bag, report and logs; default: runs/<date>-<scenario>"] = None

@@ -83,7 +83,7 @@ SIMULATOR = NodeKind(
     "simulator",
     per_drone=False,
     publishes=(topics.CLOCK, topics.FAULTS, topics.POSES, *_of_every(topics.POSE, topics.BATTERY)),
-    subscribes=(topics.MISSION, *_of_every(topics.SETPOINT)),
+    subscribes=(topics.MISSION, *_of_every(topics.SETPOINT, topics.VEHICLE, topics.RESOURCES)),
     serves=(
         topics.EMERGENCY,
         topics.EDIT_FAULTS,

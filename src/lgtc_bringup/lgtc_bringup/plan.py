@@ -208,7 +208,7 @@ def plan(
         backend: who carries the drones; one of `BACKENDS`.
         inputs: files that the nodes read, folder that they write to; absolute paths.
         speed: simulated seconds per second, > 0.
-        patience_s: how long the embedded simulator waits for late setpoints, >= 0 [s, real time].
+        patience_s: how long the embedded simulator waits for a process that is late, >= 0 [s, real time].
         record: False leaves the recorder out, and with it bag and report.
         policy: who decides; a yardstick is central, so its minds share one process.
         command: what the user typed, for the record.

@@ -85,7 +85,7 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
             self.get_logger().info("standing by")
         self.every(self.params.period_s, self._publish)
         self.every(self.params.settle_s, self._settle)
-        self._watch = self.create_timer(STANDBY_S, self._look)
+        self._watch = self.every(STANDBY_S, self._await_turn)
 
     @property
     def book(self) -> DemandBook:
@@ -135,13 +135,13 @@ class DemandServerNode(SwarmNode[DemandServerParams]):
             return True
         return False
 
-    def _look(self) -> None:
+    def _await_turn(self, _: float) -> None:
         """On standby: begin as soon as it can."""
         if self._book is None:
             if not self._take_over():
                 return
             self.get_logger().info("took over")
-        self.destroy_timer(self._watch)
+        self.no_more(self._watch)
 
     def _resources(self, drone: str, resources: wire.Resources) -> None:
         if self._book is None:

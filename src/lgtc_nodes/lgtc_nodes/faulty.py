@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from rclpy.timer import Timer
-
 from lgtc_core import topics, wire
 from lgtc_core.loop.faults import Inbox, Links
 from lgtc_nodes.node import SwarmNode
+from lgtc_nodes.periodic import Periodic
 
 T = TypeVar("T")
 
@@ -28,7 +27,7 @@ class FaultyEars:
     def __init__(self, node: SwarmNode[Any]) -> None:
         self._node = node
         self._inboxes: list[Inbox[Any]] = []
-        self._timer: Timer | None = None
+        self._timer: Periodic | None = None
         node.hear(topics.FAULTS, wire.faults_from_wire, self._apply)
 
     def through(self, purpose: str, sender_of: Callable[[T], str], take: Callable[[T], object]) -> Callable[[T], None]:
@@ -58,16 +57,15 @@ class FaultyEars:
         for inbox in self._inboxes:
             inbox.link.apply(report.faults)
         if self._timer is None and not self._clear:
-            self._timer = self._node.create_timer(LOOK_S, self._deliver)
+            self._timer = self._node.every(LOOK_S, self._deliver)
 
     @property
     def _clear(self) -> bool:
         return all(inbox.link.clear for inbox in self._inboxes)
 
-    def _deliver(self) -> None:
-        now_s = self._node.now_s()
+    def _deliver(self, now_s: float) -> None:
         for inbox in self._inboxes:
             inbox.deliver(now_s)
         if self._timer is not None and self._clear:
-            self._node.destroy_timer(self._timer)
+            self._node.no_more(self._timer)
             self._timer = None

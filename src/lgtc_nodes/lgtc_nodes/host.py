@@ -146,11 +146,17 @@ def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline) -> None:
     for node in nodes:
         executor.add_node(node)
     told: Cause | None = None
-    look_s = 0.0
+    look_s = looked_s = 0.0
+    simulated = [node for node in nodes if node.simulated_time]
     gc.freeze()  # a collection that goes through all that was imported would stop a drone's setpoints for .1 s
     while rclpy.ok():
         # Always with a timeout: without one, the events executor of Jazzy does not return.
         executor.spin_once(timeout_sec=SPIN_S)
+        simulated_s = simulated[0].now_s() if simulated else looked_s
+        if simulated_s != looked_s:
+            looked_s = simulated_s
+            for node in simulated:
+                node.look(simulated_s)
         now_s = time.monotonic()
         if now_s < look_s:
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy
+from rclpy.timer import Timer
 
 from lgtc_core import topics, wire
 from lgtc_core.errors import InputError, LgtcError
@@ -20,12 +20,11 @@ from lgtc_nodes.conversions import to_ros
 from lgtc_nodes.hearing import Hearing
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.parameters import declare
+from lgtc_nodes.periodic import Periodic
 from lgtc_nodes.qos import STREAMS
 
 TELL_EVERY_S = 5.0
 """A refusal that repeats is logged this often per topic."""
-STALL_S = 0.1
-"""A timer that comes later than this, and later than three periods, has been held up by its own process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +60,9 @@ class SwarmNode(Node, Generic[P]):
         self.team: Team = load_team(self.params.fleet_file, self.params.scenario_file)
         self.drone = drone
         self.lifeline = lifeline
+        self.simulated_time = bool(self.get_parameter("use_sim_time").value)
+        self._periodic: dict[Periodic, Timer | None] = {}
+        """What is done again and again, and the timer that looks after it where time is the wall's."""
         self._told_s: dict[str, float] = {}
         self.hear(topics.MISSION, wire.mission_from_wire, self._mission)
 
@@ -141,23 +143,24 @@ class SwarmNode(Node, Generic[P]):
             self._told_s[what] = now_s
             self.get_logger().warning(f"{what}: {sentence}")
 
-    def every(self, period_s: float, action: Callable[[float], object]) -> None:
-        """Call `action` with the ROS time every `period_s` of ROS time.
+    def every(self, period_s: float, action: Callable[[float], object]) -> Periodic:
+        """Call `action` with the ROS time every `period_s` of ROS time, until `no_more`; see `Periodic`."""
+        periodic = Periodic(period_s, lambda now_s: self.guarded("timer", lambda: action(now_s)))
+        self._periodic[periodic] = (
+            None if self.simulated_time else self.create_timer(period_s, lambda: periodic.look(self.now_s()))
+        )
+        return periodic
 
-        After a jump of a simulated clock a timer comes several times at one time; `action` is called once. After a
-        stall of this very process it is skipped once: what came in meanwhile is not read yet, so nobody may be called
-        silent.
-        """
-        stall_s = max(3.0 * period_s, STALL_S)
-        last_s: list[float] = [math.nan]
+    def no_more(self, periodic: Periodic) -> None:
+        """Call its action no more."""
+        timer = self._periodic.pop(periodic)
+        if timer is not None:
+            self.destroy_timer(timer)
 
-        def tick() -> None:
-            now_s = self.now_s()
-            since_s, last_s[0] = now_s - last_s[0], now_s
-            if since_s != 0.0 and not since_s > stall_s:
-                self.guarded("timer", lambda: action(now_s))
-
-        self.create_timer(period_s, tick)
+    def look(self, now_s: float) -> None:
+        """Simulated time has moved: do what is due at this time."""
+        for periodic in tuple(self._periodic):
+            periodic.look(now_s)
 
     def serve(self, service: str, kind: Any, answer: Callable[[Any], Mapping[str, Any]]) -> None:
         """Offer a service.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
 from rclpy.clock import Clock, ClockType
 
 from lgtc_core import topics, wire
@@ -21,11 +22,13 @@ from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import NodeParams, SwarmNode
 from lgtc_nodes.orders import take_orders
 from lgtc_sim.body import Control
-from lgtc_sim.pace import BEHIND_S, Pace
+from lgtc_sim.pace import BEHIND_S, REPORT_LATE_S, SETPOINT_LATE_S, Pace
 from lgtc_sim.world import World, WorldParams
 
 TELL_WAITING_S = 5.0
 """Every so many seconds that the world has stood still for somebody, that is told [s, real time]."""
+CLOCK_AGAIN_S = 0.05
+"""A world that stands still tells its time again: who missed it would be waited for in vain [s, real time]."""
 AFTER_TOUCHDOWN_S = 2.0
 """Simulated time that goes on after the last touchdown."""
 
@@ -36,7 +39,7 @@ class SimulatorParams(NodeParams):
 
     speed: Annotated[float, Bounds(0.01, 100.0), "Simulated seconds per second that it aims at"] = 1.0
     patience_s: Annotated[
-        float, Bounds(0.0, 60.0, "s"), "Real time for which the world waits for late setpoints; 0: for nobody"
+        float, Bounds(0.0, 60.0, "s"), "Real time for which the world waits for those who fly in it; 0: for nobody"
     ] = 1.0
     world: WorldParams = field(default_factory=WorldParams)
 
@@ -46,6 +49,8 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
 
     Subscribes:
         /<drone>/setpoint (Odometry): streamed position and velocity references.
+        /<drone>/vehicle (VehicleStatus), /<drone>/resources (ResourceState): how far wings and minds are, which it
+            waits for.
         /mission (MissionState): heartbeat, and when the policies took over: the scenario's faults count from then.
 
     Publishes:
@@ -67,8 +72,15 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         self._say_poses = self.speak(topics.POSES)
         self._say_pose = {name: self.speak(topics.POSE, of=name) for name in self.team.names}
         self._say_battery = {name: self.speak(topics.BATTERY, of=name) for name in self.team.names}
-        for name in self.team.names:
-            self.hear(topics.SETPOINT, _stamped_setpoint, partial(self._setpoint, name), of=name)
+        n, dt_s, speed = len(self.team.drones), self.params.world.dt_s, self.params.speed
+        limits_s = (SETPOINT_LATE_S,) * n + (REPORT_LATE_S,) * (2 * n + 1)
+        self._pace = Pace(limits_s, dt_s, speed, self.params.patience_s)
+        self._awaited = np.ones(len(limits_s), np.bool_)
+        for i, name in enumerate(self.team.names):
+            self.hear(topics.SETPOINT, _stamped_setpoint, partial(self._setpoint, i, name), of=name)
+            if self.params.patience_s > 0.0:
+                self.hear(topics.VEHICLE, wire.stamp_from_wire, partial(self._pace.heard, n + i), of=name)
+                self.hear(topics.RESOURCES, wire.stamp_from_wire, partial(self._pace.heard, 2 * n + i), of=name)
         take_orders(self, self.world.vehicles)
         self.serve(topics.EDIT_FAULTS, RosEditFaults, self._edit_faults)
         self._schedule = Schedule(self.team.faults)
@@ -76,14 +88,12 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         self._say_faults = self.speak(topics.FAULTS)
         self._say_faults(wire.faults_to_wire(wire.FaultsReport(0.0, ())))
         self._airborne_s = -math.inf
-        dt_s, speed = self.params.world.dt_s, self.params.speed
-        self._pace = Pace(len(self.team.drones), dt_s, speed, self.params.patience_s)
-        self._index = {name: i for i, name in enumerate(self.team.names)}
-        self._told_waiting_s = 0.0
+        self._told_waiting_s = self._clocked_s = 0.0
         self.create_timer(dt_s / speed, self._advance, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def on_mission(self, report: wire.MissionReport) -> None:
         """The scenario's faults count from when the policies took over."""
+        self._pace.heard(-1, report.stamp_s)
         if self._active_s is None and report.phase is MissionPhase.ACTIVE:
             self._active_s = report.stamp_s - report.elapsed_s
 
@@ -94,14 +104,16 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
     def _advance(self) -> None:
         """Make the steps that are due."""
         for _ in range(math.ceil(BEHIND_S / self._pace.dt_s)):  # no more at once: setpoints are to be heard in between
-            streams = self.world.vehicles.control == Control.STREAM
-            if not self._pace.due(time.monotonic(), self.world.now_s, streams):
+            self._awaited[: len(self.team.drones)] = self.world.vehicles.control == Control.STREAM
+            if not self._pace.due(time.monotonic(), self.world.now_s, self._awaited):
                 break
             self._step()
+        if time.monotonic() - self._clocked_s > CLOCK_AGAIN_S:
+            self._tell_clock()
         if self._pace.waited_s > self._told_waiting_s + TELL_WAITING_S:
             self._told_waiting_s = waited_s = self._pace.waited_s
             self.get_logger().warning(
-                f"stood still for late setpoints for {waited_s:.1f} s so far: too much to do here"
+                f"stood still for {waited_s:.1f} s so far, for others to keep up: too much to do here"
             )
 
     def _step(self) -> None:
@@ -112,7 +124,7 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         self.world.step()
         if self.world.airborne.any():
             self._airborne_s = self.world.now_s
-        self._say_clock({"clock": self.world.now_s})
+        self._tell_clock()
         poses = self.world.poses()
         if poses:
             together = {name: pose.position_m for name, pose in poses.items()}
@@ -122,9 +134,13 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         for name, battery in self.world.batteries().items():
             self._say_battery[name](wire.battery_to_wire(battery))
 
-    def _setpoint(self, name: str, stamped: tuple[float, Setpoint]) -> None:
+    def _tell_clock(self) -> None:
+        self._clocked_s = time.monotonic()
+        self._say_clock({"clock": self.world.now_s})
+
+    def _setpoint(self, i: int, name: str, stamped: tuple[float, Setpoint]) -> None:
         stamp_s, setpoint = stamped
-        self._pace.answered(self._index[name], stamp_s)
+        self._pace.heard(i, stamp_s)
         self.world.vehicles.setpoint(name, self.world.now_s, setpoint.position_m, setpoint.velocity_mps)
 
     def _edit_faults(self, request: Any) -> wire.Wire:
