@@ -5,7 +5,9 @@ Apart from the guard, as only who filters shall load a solver (1.3 s of processo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ import numpy.typing as npt
 from lgtc_core.flight.phases import SafetyMode
 
 Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 class SafeCommand(NamedTuple):
@@ -41,3 +44,28 @@ class SafeCommand(NamedTuple):
     """No other drone is known in the air above or beside the place where this one would rise."""
     clear_below: bool = True
     """No other drone is known to stand or to fly lower where this one would come down."""
+
+
+@dataclass(frozen=True, eq=False)
+class SafeCommands(Sequence[SafeCommand]):
+    """Commands of N drones at one moment; each is made where somebody reads it."""
+
+    stamp_s: Array  # (N,) -inf: of a drone without pose
+    """Stamps of the own poses [s]."""
+    velocity_mps: Array  # (N, 3)
+    """Velocities, frame "world" [m/s]."""
+    mode: Ints  # (N,)
+    """`SafetyMode` of each."""
+    make: Callable[[int], SafeCommand]
+    """That of one drone, with the evidence."""
+
+    def __len__(self) -> int:
+        return len(self.mode)
+
+    @overload
+    def __getitem__(self, i: int) -> SafeCommand: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[SafeCommand]: ...
+    def __getitem__(self, i: int | slice) -> SafeCommand | list[SafeCommand]:
+        which = range(len(self))[i]
+        return self.make(which) if isinstance(which, int) else [self.make(one) for one in which]

@@ -117,6 +117,8 @@ class Answers(NamedTuple):
     age_max_s: Array  # (N,)
     clear_above: Bools  # (N,)
     clear_below: Bools  # (N,)
+    pose_s: Array  # (N,) stamps that it was answered on
+    nominal_s: Array  # (N,)
 
 
 def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Memory:
@@ -141,7 +143,7 @@ def empty_answers(guards: int) -> Answers:
     return Answers(
         np.zeros((n, 3)), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n), np.zeros(n),
         np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n, np.int64), np.zeros(n),
-        np.zeros(n, np.bool_), np.zeros(n, np.bool_),
+        np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.zeros(n), np.zeros(n),
     )  # fmt: skip
 
 
@@ -195,6 +197,39 @@ def hear_in_turn(
 
 
 @compiled
+def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, position_m: Array) -> bool:
+    """Guard i hears drone j where `heard` (N, K) is true: stamps (K,), positions (K, 3).
+
+    False: such a position is not finite; nothing changed.
+    """
+    for j in range(heard.shape[1]):
+        if heard[:, j].any() and not np.isfinite(position_m[j]).all():
+            return False
+    for i in range(heard.shape[0]):
+        for j in range(heard.shape[1]):
+            if heard[i, j]:
+                hear(memory, figures, i, j, stamp_s[j], position_m[j, 0], position_m[j, 1], position_m[j, 2])
+    return True
+
+
+@compiled
+def take_poses(memory: Memory, fresh: Bools, stamp_s: Array, position_m: Array) -> bool:
+    """Guard i takes its own pose where `fresh` (N,) is true and it is newer: stamps (N,), positions (N, 3).
+
+    False: such a position is not finite; nothing changed.
+    """
+    for i in range(len(fresh)):
+        if fresh[i] and not np.isfinite(position_m[i]).all():
+            return False
+    for i in range(len(fresh)):
+        if fresh[i] and stamp_s[i] > memory.pose_s[i]:
+            memory.pose_s[i] = stamp_s[i]
+            for c in range(3):
+                memory.pose_m[i, c] = position_m[i, c]
+    return True
+
+
+@compiled
 def command(memory: Memory, figures: Figures, guards: Ints, now_s: float, answers: Answers) -> None:
     """The safe commands of the given guards at `now_s`, into `answers`; compiled."""
     slots = memory.heard_s.shape[1]
@@ -221,6 +256,7 @@ def command(memory: Memory, figures: Figures, guards: Ints, now_s: float, answer
             wx, wy, wz = velocity_mps[0] - wx, velocity_mps[1] - wy, velocity_mps[2] - wz
             answers.correction_mps[i] = math.sqrt(wx * wx + wy * wy + wz * wz)
             answers.mode[i] = _NOMINAL_LOST if answers.lost[i] != NOMINAL_KEPT and mode != _RELAXED else mode
+        answers.pose_s[i], answers.nominal_s[i] = memory.pose_s[i], memory.nominal_s[i]
         memory.last_s[i] = now_s
         for c in range(3):
             memory.last_mps[i, c] = velocity_mps[c]
@@ -423,4 +459,6 @@ def prepare() -> None:
         memory, answers = empty_memory(1, 1, box_m, box_m), empty_answers(1)
         command(memory, figures, nobody, 0.0, answers)
         hear_in_turn(memory, figures, 0, nobody, nobody, np.zeros(0), np.zeros((0, 3)))
+        hear_all(memory, figures, np.zeros((1, 0), np.bool_), np.zeros(0), np.zeros((0, 3)))
+        take_poses(memory, np.zeros(0, np.bool_), np.zeros(0), np.zeros((0, 3)))
         hear(memory, figures, 0, 0, 0.0, 0.0, 0.0, 0.0)
