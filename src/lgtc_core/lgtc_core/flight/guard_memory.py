@@ -154,28 +154,41 @@ _wall_inset_m = compiled(guarantee.wall_inset_m)
 
 @compiled
 def hear(memory: Memory, figures: Figures, i: int, j: int, stamp_s: float, x: float, y: float, z: float) -> bool:
-    """Guard i hears drone j's finite position [m]; compiled. False: older than the last one, nothing changed.
-
-    The velocity is observed from the positions, smoothed over `observation_time_s`.
-    """
-    p_m, v_mps = memory.heard_m[i, j], memory.heard_mps[i, j]
+    """Guard i hears drone j's finite position [m]; compiled. False: older than the last one, nothing changed."""
     dt_s = stamp_s - memory.heard_s[i, j]
     if not dt_s > 0.0:
         return False
+    weight = _weight(figures, dt_s)
+    _observe(memory.heard_m[i, j], memory.heard_mps[i, j], memory.bound_mps[i, j], dt_s, weight, x, y, z)
+    memory.heard_s[i, j] = stamp_s
+    return True
+
+
+@compiled
+def _weight(figures: Figures, dt_s: float) -> float:
+    """How much a velocity observed over `dt_s` counts in the estimate; 0: a gap says nothing about the velocity."""
+    return 0.0 if dt_s > figures.neighbour_timeout_s else -math.expm1(-dt_s / figures.observation_time_s)
+
+
+@compiled
+def _observe(
+    p_m: Array, v_mps: Array, bound_mps: float, dt_s: float, weight: float, x: float, y: float, z: float
+) -> None:
+    """A drone believed at `p_m` (3,) with `v_mps` (3,) is seen at a place [m] `dt_s` later: both are changed.
+
+    The velocity is observed from the positions, smoothed over `observation_time_s`.
+    """
     dx, dy, dz = (x - p_m[0]) / dt_s, (y - p_m[1]) / dt_s, (z - p_m[2]) / dt_s
-    believable_mps = 1.5 * memory.bound_mps[i, j]
+    believable_mps = 1.5 * bound_mps
     speed_mps = math.sqrt(dx * dx + dy * dy + dz * dz)
-    if dt_s > figures.neighbour_timeout_s or speed_mps > 2.0 * believable_mps:
-        v_mps[0], v_mps[1], v_mps[2] = 0.0, 0.0, 0.0  # a gap or a jump of the position says nothing about the velocity
+    if weight == 0.0 or speed_mps > 2.0 * believable_mps:
+        v_mps[0], v_mps[1], v_mps[2] = 0.0, 0.0, 0.0  # nor does a jump of the position
     else:
-        weight = -math.expm1(-dt_s / figures.observation_time_s)
         v_mps[0] += weight * (dx - v_mps[0])
         v_mps[1] += weight * (dy - v_mps[1])
         v_mps[2] += weight * (dz - v_mps[2])
         shorten_in_place(v_mps, believable_mps)
-    memory.heard_s[i, j] = stamp_s
     p_m[0], p_m[1], p_m[2] = x, y, z
-    return True
 
 
 @compiled
@@ -203,12 +216,25 @@ def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, pos
     False: such a position is not finite; nothing changed.
     """
     for j in range(heard.shape[1]):
-        if heard[:, j].any() and not np.isfinite(position_m[j]).all():
+        finite = math.isfinite(position_m[j, 0]) and math.isfinite(position_m[j, 1]) and math.isfinite(position_m[j, 2])
+        if not finite and heard[:, j].any():
             return False
+    known_s, weight = math.nan, 0.0
     for i in range(heard.shape[0]):
+        heard_s, heard_m, heard_mps, bound_mps = (
+            memory.heard_s[i],
+            memory.heard_m[i],
+            memory.heard_mps[i],
+            memory.bound_mps[i],
+        )
         for j in range(heard.shape[1]):
-            if heard[i, j]:
-                hear(memory, figures, i, j, stamp_s[j], position_m[j, 0], position_m[j, 1], position_m[j, 2])
+            dt_s = stamp_s[j] - heard_s[j]
+            if heard[i, j] and dt_s > 0.0:
+                if dt_s != known_s:  # mostly the same for all
+                    known_s, weight = dt_s, _weight(figures, dt_s)
+                x, y, z = position_m[j, 0], position_m[j, 1], position_m[j, 2]
+                _observe(heard_m[j], heard_mps[j], bound_mps[j], dt_s, weight, x, y, z)
+                heard_s[j] = stamp_s[j]
     return True
 
 
