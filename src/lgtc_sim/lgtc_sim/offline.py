@@ -14,7 +14,7 @@ training. Equal seeds give equal flights to the last bit: time is counted in ste
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +40,7 @@ from lgtc_core.flight.pilot import Action, Order
 from lgtc_core.flight.response import with_response, with_smoothing
 from lgtc_core.loop import server
 from lgtc_core.loop.carrier import Carrier
-from lgtc_core.loop.decider import Decider, tick_all
+from lgtc_core.loop.decider import Decider, tick_together
 from lgtc_core.loop.faults import Links, Schedule, any_of
 from lgtc_core.loop.flyer import Flyer, FlyerParams, Flyers
 from lgtc_core.loop.neighbourhood import Sighting
@@ -186,11 +186,11 @@ class _Loop:
         n, names = len(self._each), self.team.names
         self._pose_links = Links[_Poses](names, world.seed, "pose")
         self._roll_links = Links[list[Sighting]](names, world.seed, "roll call")
-        self._feature_links = Links[list[Features]](names, world.seed, "features")
+        self._feature_links = Links[Sequence[Features]](names, world.seed, "features")
         self._links: tuple[Links[Any], ...] = (self._pose_links, self._roll_links, self._feature_links)
         self._near = np.zeros((n, n), np.bool_)
         """Row i: the team-mates whose poses and features drone i listens to."""
-        self._newest = _Poses(np.full(n, -np.inf), np.zeros((n, 3)))
+        self._newest = _Poses(self.flyers.pose_s, self.flyers.pose_m)
         """The pose that every drone was told last; -inf: none yet."""
         self._hangs = np.zeros(n, np.bool_)
         """Whose vehicle adapter does nothing."""
@@ -307,7 +307,7 @@ class _Loop:
                 heard[arrived.receiver[own], arrived.sender[own]] = True
                 self._take_in(heard, said)
 
-    def _take_in(self, heard: npt.NDArray[np.bool_], said: list[Features]) -> None:
+    def _take_in(self, heard: npt.NDArray[np.bool_], said: Sequence[Features]) -> None:
         """Every mind i takes in the messages j of which `heard` (N, k) is true."""
         mind = self._deciders[0].mind
         if isinstance(mind, Mind):
@@ -319,8 +319,6 @@ class _Loop:
     def _poses(self, now_s: float, measured: Measured) -> None:
         """Every pose is answered by a safe command, and that by a setpoint."""
         told, stamp_s, position_m = measured
-        np.copyto(self._newest.stamp_s, stamp_s, where=told)
-        np.copyto(self._newest.position_m, position_m, where=told[:, None])
         self.guards.poses(told, stamp_s, position_m)
         self.flyers.poses(told, stamp_s, position_m)
         self._meet(now_s, told)
@@ -503,26 +501,25 @@ class _Loop:
 
     def _decide(self, now_s: float) -> None:
         """All decide on what was said at the ticks before; only then is anything of this tick heard."""
-        said: list[Features] = []
-        senders: list[int] = []
-        for i, (drone, decision) in enumerate(zip(self._each, tick_all(self._deciders, now_s), strict=True)):
-            stay_mps = drone.decider.stay_velocity_mps
-            if decision is None and stay_mps is None:
-                continue
-            stamp_s = drone.decider.pose_stamp_s
-            velocity_mps = np.zeros(3) if stay_mps is None else stay_mps
-            if decision is not None:
-                velocity_mps[:2] = decision.velocity_mps
-                said.append(decision.features)
-                senders.append(i)
-            self.guards.nominal(i, stamp_s, velocity_mps)
-            if self.recorder is not None:
-                self._say_decision(drone.name, wire.Velocity(stamp_s, velocity_mps), decision)
-        heard = self._near[:, senders]
+        ticked = tick_together(self._deciders, now_s)
+        nominal_mps, given = np.zeros((len(self._each), 3)), np.zeros(len(self._each), np.bool_)
+        for i, decider in enumerate(self._deciders):
+            stay_mps = decider.stay_velocity_mps
+            if stay_mps is not None:
+                nominal_mps[i], given[i] = stay_mps, True
+        nominal_mps[ticked.which, :2], given[ticked.which] = ticked.velocity_mps, True
+        self.guards.nominals(given, self._newest.stamp_s, nominal_mps)
+        if self.recorder is not None:
+            decisions = dict(zip(ticked.which, ticked.decisions, strict=True))
+            for i in np.flatnonzero(given).tolist():
+                nominal = wire.Velocity(self._deciders[i].pose_stamp_s, nominal_mps[i])
+                self._say_decision(self._each[i].name, nominal, decisions.get(i))
+        heard = self._near[:, ticked.which]
         if self.ears_clear:
-            self._take_in(heard, said)
+            self._take_in(heard, ticked.said)
         else:
-            self._feature_links.send(now_s, [features.drone for features in said], heard, said)
+            names = [self.team.names[i] for i in ticked.which]
+            self._feature_links.send(now_s, names, heard, ticked.said)
             self._deliver_features(now_s)
 
     def _say_decision(self, name: str, nominal: wire.Velocity, decision: Decision | None) -> None:

@@ -5,14 +5,15 @@ Apart from the guard, as only who filters shall load a solver (1.3 s of processo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from lgtc_core.flight.phases import SafetyMode
+from lgtc_core.rows import Rows
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -47,8 +48,8 @@ class SafeCommand(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SafeCommands(Sequence[SafeCommand]):
-    """Commands of N drones at one moment; each is made where somebody reads it."""
+class SafeCommands(Rows[SafeCommand]):
+    """Commands of N drones at one moment."""
 
     stamp_s: Array  # (N,) -inf: of a drone without pose
     """Stamps of the own poses [s]."""
@@ -62,10 +63,6 @@ class SafeCommands(Sequence[SafeCommand]):
     def __len__(self) -> int:
         return len(self.mode)
 
-    @overload
-    def __getitem__(self, i: int) -> SafeCommand: ...
-    @overload
-    def __getitem__(self, i: slice) -> list[SafeCommand]: ...
-    def __getitem__(self, i: int | slice) -> SafeCommand | list[SafeCommand]:
-        which = range(len(self))[i]
-        return self.make(which) if isinstance(which, int) else [self.make(one) for one in which]
+    def row(self, i: int) -> SafeCommand:
+        """The command of drone i."""
+        return self.make(i)

@@ -205,6 +205,14 @@ class Guards:
         self._memory.nominal_s[i], self._memory.nominal_mps[i] = stamp_s, velocity_mps
         return True
 
+    def nominals(self, given: Bools, stamp_s: Array, velocity_mps: Array) -> None:
+        """Take finite nominal velocities (N, 3) [m/s], with their stamps (N,), of the drones of which `given` (N,) is
+        true; older ones are dropped.
+        """
+        newer = given & (stamp_s > self._memory.nominal_s)
+        np.copyto(self._memory.nominal_s, stamp_s, where=newer)
+        np.copyto(self._memory.nominal_mps, velocity_mps, where=newer[:, None])
+
     def hear(self, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array) -> None:
         """Messages in the order in which they arrived: drone hearer[k] under guard hears where heard[k] was.
 

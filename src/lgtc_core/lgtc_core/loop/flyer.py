@@ -165,6 +165,16 @@ class Flyers:
         """`VehiclePhase` of each (N,)."""
         return self._memory.phase.copy()
 
+    @property
+    def pose_s(self) -> Array:
+        """Stamps of the newest own poses (N,) [s]; -inf: none yet. Changed in place."""
+        return self._memory.pose_s
+
+    @property
+    def pose_m(self) -> Array:
+        """The newest own poses (N, 3), frame "world" [m]. Changed in place."""
+        return self._memory.pose_m
+
     def poses(self, fresh: Bools, stamp_s: Array, position_m: Array) -> None:
         """Own poses, stamps (N,) and positions (N, 3) [m, frame "world"], of the drones where `fresh` (N,) is true."""
         np.copyto(self._memory.pose_s, stamp_s, where=fresh)
