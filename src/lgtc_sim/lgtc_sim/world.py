@@ -95,6 +95,8 @@ class World:
         self._sensors, self._misled = Sensors(self.seed), False
         self._told = np.ones(len(team.drones), np.bool_)
         self._step = 0
+        self._steps: dict[float, int] = {}
+        """By period."""
 
     def suffer(self, faults: tuple[Fault, ...]) -> None:
         """These faults, and no others, hold from now on: at sensors and vehicles. Messages are no part of the world."""
@@ -120,7 +122,10 @@ class World:
 
     def due(self, period_s: float) -> bool:
         """Whether something with this period is due at this step."""
-        return self._step % round(period_s / self.params.dt_s) == 0
+        steps = self._steps.get(period_s)
+        if steps is None:
+            steps = self._steps[period_s] = round(period_s / self.params.dt_s)
+        return self._step % steps == 0
 
     @property
     def poses_due(self) -> bool:

@@ -40,6 +40,9 @@ ARM_ABOVE_WARN, ARM_ABOVE_WARN_V = 0.15, 0.33
 load takes away [V].
 """
 
+_OK, _WARN = Tier.OK, Tier.WARN
+_TIERS = (Tier.WARN, Tier.HAND_OVER, Tier.LAND, Tier.CRITICAL)
+
 _SHARE = Bounds(0.0, 1.0, "of a full cell")
 _VOLT = Bounds(2.5, 4.4, "V")
 _DWELL = Bounds(0.0, 60.0, "s")
@@ -296,18 +299,18 @@ class BatteryMonitor:
         level_v, level = self._arm_levels
         slack_v, slack = (p.hysteresis_v, p.hysteresis_charge) if self._may_take_off else (0.0, 0.0)
         short = voltage_v < level_v - slack_v or charge < level - slack
-        self._may_take_off = self._tier is Tier.OK and not short
+        self._may_take_off = self._tier is _OK and not short
 
     def _follow_tier(self, now_s: float, voltage_v: float, charge: float) -> None:
-        warn_v, warn = self._levels[Tier.WARN]  # the highest ones
+        warn_v, warn = self._levels[_WARN]  # the highest ones
         below = voltage_v < warn_v or charge < warn
-        for tier in (Tier.WARN, Tier.HAND_OVER, Tier.LAND, Tier.CRITICAL) if below or self._since else ():
+        for tier in _TIERS if below or self._since else ():
             for place, (reading, level) in enumerate(zip((voltage_v, charge), self._levels[tier], strict=True)):
                 if not reading < level:
                     self._since.pop((tier, place), None)
                 elif now_s - self._since.setdefault((tier, place), now_s) >= self._dwells_s(tier)[place]:
                     self._tier = max(self._tier, tier)
-        if self._tier is Tier.OK:
+        if self._tier is _OK:
             return
         level_v, level = self._levels[self._tier]
         low = voltage_v < level_v + self.params.hysteresis_v or charge < level + self.params.hysteresis_charge
@@ -345,7 +348,7 @@ class BatteryMonitor:
         return max(0.0, charge - self.params.land_charge) / self._draw_per_s
 
     def _reason(self, voltage_v: float, charge: float) -> str:
-        if self._tier is Tier.OK:
+        if self._tier is _OK:
             return ""
         level_v, level = self._levels[self._tier]
         words = {

@@ -46,6 +46,7 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 _MODES = tuple(SafetyMode)
+_LANDING = VehiclePhase.LANDING
 
 _TIMEOUT = Bounds(0.02, 60.0, "s")
 
@@ -421,7 +422,7 @@ class Guard:
 
     def vehicle(self, report: VehicleReport) -> None:
         """What is said of the own vehicle: whether it is to land, and how much time it has."""
-        self._guards.set_landing(self._i, report.phase is VehiclePhase.LANDING, report.in_haste)
+        self._guards.set_landing(self._i, report.phase is _LANDING, report.phase is _LANDING and report.in_haste)
 
     @property
     def discs_m(self) -> Array:
@@ -459,6 +460,15 @@ class Guard:
         if name == self.name:
             raise InputError("neighbour", repr(name), "another drone's name")
         return self._guards.hear_one(self._i, name, stamp_s, position)
+
+    def neighbours(self, heard: Bools, stamp_s: Array, position_m: Array) -> None:
+        """Take positions (K, 3), frame "world" [m], with their stamps (K,), of the drones of `others`, in their order, of
+        which `heard` (K,) is true; older ones are dropped.
+
+        Raises:
+            InputError: one of them is not finite. Nothing changed.
+        """
+        self._guards.meet(heard[None], stamp_s, position_m)
 
     def command(self, now_s: float) -> SafeCommand:
         """The safe command of this moment. Call it at least every 1 / rate_hz."""

@@ -372,10 +372,11 @@ def _keep_right(
     if speed_mps >= _MEANT_MPS:
         for row in range(count):
             ax, ay = rows.A[row, 0], rows.A[row, 1]
-            flat = math.hypot(ax, ay)
             closing_mps = -(ax * wx + ay * wy)
-            # above, below, beside and behind block nobody, nor does who may be approached as fast as is asked
-            ahead |= flat > 0.5 and closing_mps > _AHEAD * flat * speed_mps and closing_mps > -rows.b[row]
+            if ahead or closing_mps <= -rows.b[row]:
+                continue  # nobody blocks who may be approached as fast as is asked
+            flat = math.hypot(ax, ay)
+            ahead = flat > 0.5 and closing_mps > _AHEAD * flat * speed_mps  # nor who is above, below, beside or behind
     made_mps = (memory.last_mps[i, 0] * wx + memory.last_mps[i, 1] * wy) / max(speed_mps, _MEANT_MPS)
     blocked = ahead and made_mps < _GETTING_ON * speed_mps
     most_s = (1.0 + _MOST_TURN / (0.5 * math.pi)) * _PATIENCE_S
@@ -420,13 +421,19 @@ def _count(memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints
         square = min(square, dx * dx + dy * dy + dz * dz)
         oldest_s = max(oldest_s, max(now_s - memory.heard_s[i, j], 0.0))
         if memory.heard_m[i, j, 2] >= figures.grounded_height_m:
-            above &= math.hypot(dx, dy) >= figures.rise_clearance_m
+            above = above and _are_apart(dx, dy, figures.rise_clearance_m)
         if dz < -figures.grounded_height_m:
-            below &= math.hypot(dx, dy) >= figures.descent_clearance * memory.distance_m[i, j]
+            below = below and _are_apart(dx, dy, figures.descent_clearance * memory.distance_m[i, j])
     answers.neighbours[i], answers.clear_above[i], answers.clear_below[i] = count, above, below
     answers.distance_min_m[i] = math.sqrt(square) if count else np.nan
     answers.age_max_s[i] = oldest_s if count else np.nan
     return count
+
+
+@compiled
+def _are_apart(dx: float, dy: float, least: float) -> bool:
+    """Whether hypot(dx, dy) is at least so much, for which one of them is mostly enough."""
+    return abs(dx) >= least or abs(dy) >= least or math.hypot(dx, dy) >= least
 
 
 @compiled

@@ -31,6 +31,8 @@ from lgtc_core.wire import MissionReport, Pose, Resources, VehicleReport
 Array = npt.NDArray[np.float64]
 
 
+_ACTIVE, _HAND_OVER = MissionPhase.ACTIVE, Tier.HAND_OVER
+
 STAY_GAIN_PER_S, STAY_SPEED_MPS = 1.0, 0.3
 """How fast a drone that hands over flies back to its place: per metre of distance, and at most."""
 
@@ -151,16 +153,14 @@ class Decider:
     def _inputs(self, now_s: float) -> _Inputs | None:
         """What there is to decide on, if anything; what a mind that is switched off knows is forgotten."""
         resources = self._resources
-        on_mission = self._mission is MissionPhase.ACTIVE and self._vehicle in (
-            VehiclePhase.HOLDING,
-            VehiclePhase.FLYING,
-        )
+        vehicle = self._vehicle
+        on_mission = self._mission is _ACTIVE and vehicle is not None and vehicle.on_mission
         tier = Tier.CRITICAL if resources is None else resources.tier
-        if not (on_mission and tier is Tier.HAND_OVER):
+        if not (on_mission and tier is _HAND_OVER):
             self._stay_m = None
         elif self._stay_m is None and self._pose is not None:
             self._stay_m = np.array(self._pose.position_m[:2])
-        on = on_mission and tier <= Tier.WARN
+        on = on_mission and tier < _HAND_OVER
         if self._switched_on and not on:
             self.mind.reset()
         self._switched_on = on

@@ -136,7 +136,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Said(Rows[Features]):
-    """Messages of k drones at one moment."""
+    """Messages of k drones at one moment, as `Minds` make them: finite, and as wide as the contract says."""
 
     drones: tuple[str, ...]
     sequence: Ints  # (k,)
@@ -256,7 +256,7 @@ class Minds:
         """
         if not len(said):
             return
-        if not (isinstance(said, Said) and self._takes(said)):
+        if not isinstance(said, Said) or said.contract != self.model.card.contract:
             self.check(said)
             said = Said.of(said)
         columns = np.array([self._slot(*sender) for sender in zip(said.drones, said.stamp_s.tolist(), strict=True)])
@@ -265,12 +265,6 @@ class Minds:
         at = rows, columns[which]
         inbox.stamp_s[at], inbox.position_m[at] = said.stamp_s[which], said.position_m[which]
         inbox.sequence[at], inbox.data[at] = said.sequence[which], said.data[which]
-
-    def _takes(self, said: Said) -> bool:
-        """Whether there is nothing wrong with these messages."""
-        card = self.model.card
-        of_this = said.contract == card.contract and said.data.shape[1] == card.message_width
-        return of_this and _all_finite(said.position_m) and _all_finite(said.data)
 
     def hear_one(self, i: int, features: Features) -> Heard:
         """Mind i takes in one message that was checked, or drops it for a named reason."""
