@@ -43,7 +43,8 @@ from lgtc_core.loop import server
 from lgtc_core.loop.carrier import Carrier
 from lgtc_core.loop.decider import Decider, tick_together
 from lgtc_core.loop.faults import Links, Schedule, any_of
-from lgtc_core.loop.flyer import Flyer, FlyerParams, Flyers
+from lgtc_core.loop.flyer import Flyer, FlyerParams
+from lgtc_core.loop.flyers import Flyers
 from lgtc_core.loop.neighbourhood import Sighting
 from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
 from lgtc_core.mind.card import Policy

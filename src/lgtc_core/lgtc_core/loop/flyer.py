@@ -11,26 +11,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
 from lgtc_core.flight import flight_memory
-from lgtc_core.flight.command import SafeCommand, SafeCommands
+from lgtc_core.flight.command import SafeCommand
 from lgtc_core.flight.flight_memory import Memory
 from lgtc_core.flight.phases import Tier, VehiclePhase
-from lgtc_core.flight.pilot import Action, Order, Pilot, PilotParams
-from lgtc_core.flight.reference import Setpoint
+from lgtc_core.flight.pilot import Order, Pilot, PilotParams
 from lgtc_core.schema import Bounds
 from lgtc_core.wire import UNKNOWN_M, MissionReport, Pose, Resources, VehicleReport
 from lgtc_core.world.arena import Arena
 
 Array = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 
 _LIFETIME = Bounds(0.05, 60.0, "s")
 
@@ -144,68 +140,3 @@ class Flyer:
     def _position(self, now_s: float) -> Array | None:
         aged = now_s - self._memory.pose_s[self._i] > self.params.pose_lifetime_s
         return None if aged else self._memory.pose_m[self._i]
-
-
-class Flyers:
-    """Flyers of several drones of one process, ticked together: those that fly on in one compiled call, each as alone.
-
-    Args:
-        arena: for the flight height.
-        params: of each drone.
-        rejoins: whether they take off again.
-    """
-
-    def __init__(self, arena: Arena, params: Sequence[FlyerParams], rejoins: bool = False) -> None:
-        self._memory = flight_memory.empty_memory(len(params))
-        self.each = [Flyer(arena, one, rejoins, self._memory, i) for i, one in enumerate(params)]
-        flight_memory.prepare()
-
-    @property
-    def phase(self) -> Ints:
-        """`VehiclePhase` of each (N,)."""
-        return self._memory.phase.copy()
-
-    @property
-    def pose_s(self) -> Array:
-        """Stamps of the newest own poses (N,) [s]; -inf: none yet. Changed in place."""
-        return self._memory.pose_s
-
-    @property
-    def pose_m(self) -> Array:
-        """The newest own poses (N, 3), frame "world" [m]. Changed in place."""
-        return self._memory.pose_m
-
-    def poses(self, fresh: Bools, stamp_s: Array, position_m: Array) -> None:
-        """Own poses, stamps (N,) and positions (N, 3) [m, frame "world"], of the drones where `fresh` (N,) is true."""
-        np.copyto(self._memory.pose_s, stamp_s, where=fresh)
-        np.copyto(self._memory.pose_m, position_m, where=fresh[:, None])
-
-    def tick(self, now_s: float, commands: SafeCommands, asked: Bools) -> Orders:
-        """What to order the vehicles of which `asked` (N,) is true, now that these safe commands of all have come."""
-        memory, streams = self._memory, np.empty(len(self.each), np.bool_)
-        flight_memory.fly_on(memory, asked, now_s, commands.stamp_s, commands.velocity_mps, commands.mode, streams)
-        others = {}
-        for i in (asked & ~streams).nonzero()[0].tolist():
-            self.each[i].command(commands[i])
-            others[i] = self.each[i].tick(now_s)
-            streams[i] = others[i].setpoint is not None
-        return Orders(streams, memory.reference_m.copy(), memory.reference_mps.copy(), others)
-
-
-class Orders(NamedTuple):
-    """What to order N vehicles now."""
-
-    streams: Bools  # (N,)
-    """Which get a setpoint."""
-    position_m: Array  # (N, 3)
-    """Of their setpoints, frame "world" [m]."""
-    velocity_mps: Array  # (N, 3)
-    """Of their setpoints, frame "world" [m/s]."""
-    others: Mapping[int, Order]
-    """Of those of which more is to be said than that they fly on."""
-
-    def of(self, i: int) -> Order | None:
-        """What to order vehicle i; None: its flyer was not asked."""
-        if i in self.others or not self.streams[i]:
-            return self.others.get(i)
-        return Order(Action.STREAM, Setpoint(self.position_m[i], self.velocity_mps[i]), VehiclePhase.FLYING, "")
