@@ -271,7 +271,8 @@ class _Loop:
         for name, battery in self.world.batteries().items():
             self._say(topics.BATTERY, wire.battery_to_wire, battery, name)
             self.drones[name].carrier.battery(battery)
-        states, presence, tick = (self.world.due(s) for s in (STATE_PERIOD_S, PRESENCE_PERIOD_S, self.tick_s))
+        due = self.world.due
+        states, presence, tick = due(STATE_PERIOD_S), due(PRESENCE_PERIOD_S), due(self.tick_s)
         if states or presence or tick:
             self._tell_poses()
         if states:

@@ -179,6 +179,7 @@ class Guards:
             self._describe(name, slot)
         self._discs_m = [NO_DISCS_M] * n
         self._hasty = [False] * n
+        self._landing: set[int] = set()
         self._all = np.arange(n)
         self._each = [self._all[i : i + 1] for i in range(n)]
         guard_memory.prepare()
@@ -261,6 +262,7 @@ class Guards:
         In haste, to the nearest one with nobody standing or landing there, be it inside a disc: who flies gives way.
         """
         self._memory.landing[i], self._hasty[i] = landing, hasty
+        (self._landing.add if landing else self._landing.discard)(i)
 
     def is_landing(self, i: int) -> bool:
         """Whether drone i is to land."""
@@ -286,9 +288,8 @@ class Guards:
     def _command(self, which: Ints, now_s: float) -> _Given:
         memory, answers = self._memory, guard_memory.empty_answers(len(self.names))
         begun = time.perf_counter()
-        if memory.landing.any():
-            for i in which[memory.landing[which]].tolist():
-                memory.spot_m[i] = self._landing_spot(i)
+        for i in self._landing.intersection(which.tolist()) if self._landing else ():
+            memory.spot_m[i] = self._landing_spot(i)
         guard_memory.command(memory, self._figures, which, now_s, answers)
         return _Given(now_s, (time.perf_counter() - begun) / len(which), answers, self.params, self._slots)
 

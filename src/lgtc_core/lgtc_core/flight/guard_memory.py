@@ -139,11 +139,12 @@ def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Mem
 
 def empty_answers(guards: int) -> Answers:
     """Room for the answers."""
-    n = guards
+    given_up, barrier_min, distance_min, correction, age_max, pose, nominal = np.zeros((7, guards))
+    mode, lost, nearest, neighbours = np.zeros((4, guards), np.int64)
+    above, below = np.zeros((2, guards), np.bool_)
     return Answers(
-        np.zeros((n, 3)), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n), np.zeros(n),
-        np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n, np.int64), np.zeros(n),
-        np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.zeros(n), np.zeros(n),
+        np.zeros((guards, 3)), mode, lost, given_up, barrier_min, nearest, distance_min, correction, neighbours,
+        age_max, above, below, pose, nominal,
     )  # fmt: skip
 
 
