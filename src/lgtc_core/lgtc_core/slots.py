@@ -18,6 +18,7 @@ class Slots:
     def __init__(self, known: Iterable[str]) -> None:
         self._of = {name: slot for slot, name in enumerate(known)}
         self._known = len(self._of)
+        self._names = {slot: name for name, slot in self._of.items()}
 
     def find(self, name: str) -> int | None:
         """Column of a name; None: it has none yet."""
@@ -28,8 +29,9 @@ class Slots:
         free = np.flatnonzero(idle[self._known :])
         slot = self._known + int(free[0]) if free.size else len(idle)
         self._of = {other: at for other, at in self._of.items() if at != slot} | {name: slot}
+        self._names[slot] = name
         return slot
 
     def name(self, slot: int) -> str:
         """Who has a column."""
-        return next(name for name, at in self._of.items() if at == slot)
+        return self._names[slot]

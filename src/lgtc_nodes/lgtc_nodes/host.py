@@ -31,6 +31,8 @@ from lgtc_nodes.kinds import DRONE_KINDS, TEAM_KINDS
 from lgtc_nodes.lifeline import Cause, Lifeline
 from lgtc_nodes.node import SwarmNode
 
+SOON_S = 0.002
+"""When simulated time has moved, what is due is done after the next message, or after so long without one."""
 SPIN_S = 0.1
 """Longest wait in the executor: the time within which a signal is noticed."""
 TEARDOWN_S = 10.0
@@ -148,15 +150,16 @@ def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline) -> None:
     told: Cause | None = None
     look_s = looked_s = 0.0
     simulated = [node for node in nodes if node.simulated_time]
+    behind = False
     gc.freeze()  # a collection that goes through all that was imported would stop a drone's setpoints for .1 s
     while rclpy.ok():
         # Always with a timeout: without one, the events executor of Jazzy does not return.
-        executor.spin_once(timeout_sec=SPIN_S)
-        simulated_s = simulated[0].now_s() if simulated else looked_s
-        if simulated_s != looked_s:
-            looked_s = simulated_s
+        executor.spin_once(timeout_sec=SOON_S if behind else SPIN_S)
+        if behind:  # what came with the new time, poses above all, was read first
             for node in simulated:
-                node.look(simulated_s)
+                node.look(looked_s)
+        simulated_s = simulated[0].now_s() if simulated else looked_s
+        behind, looked_s = simulated_s != looked_s, simulated_s
         now_s = time.monotonic()
         if now_s < look_s:
             continue

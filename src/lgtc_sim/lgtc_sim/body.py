@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Any, Protocol, TypeVar, cast
 
 import numba
@@ -150,6 +151,7 @@ class PointMasses:
         )
 
 
+@cache
 def _weight(dt_s: float, time_constant_s: float) -> float:
     """Share of a deviation that is gone after `dt_s`."""
     return 1.0 if time_constant_s == 0.0 else float(-np.expm1(-dt_s / time_constant_s))

@@ -13,9 +13,10 @@ training. Equal seeds give equal flights to the last bit: time is counted in ste
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,26 +31,26 @@ from lgtc_core.demand.ledger import KEEP_ROWS_S, Ledger
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ContractError
 from lgtc_core.fleet.fault import Fault, FaultKind
-from lgtc_core.fleet.team import Team, check_model
-from lgtc_core.flight.command import SafeCommand
+from lgtc_core.fleet.team import DroneSpec, Team, check_model
+from lgtc_core.flight.command import SafeCommands
 from lgtc_core.flight.guard import Guard, GuardParams, Guards
 from lgtc_core.flight.landing import NO_DISCS_M
 from lgtc_core.flight.mission import DueEvent, Mission, MissionParams
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_core.flight.pilot import Action, Order
-from lgtc_core.flight.reference import Setpoint
 from lgtc_core.flight.response import with_response, with_smoothing
 from lgtc_core.loop import server
 from lgtc_core.loop.carrier import Carrier
-from lgtc_core.loop.decider import Decider, tick_all
+from lgtc_core.loop.decider import Decider, tick_together
 from lgtc_core.loop.faults import Links, Schedule, any_of
 from lgtc_core.loop.flyer import Flyer, FlyerParams
+from lgtc_core.loop.flyers import Flyers
 from lgtc_core.loop.neighbourhood import Sighting
 from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
 from lgtc_core.mind.card import Policy
 from lgtc_core.mind.central import minds
 from lgtc_core.mind.policy import Decision, Features, Mind, PolicyModel
-from lgtc_sim.world import World, WorldParams
+from lgtc_sim.world import Measured, World, WorldParams
 
 Array = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -104,8 +105,6 @@ class _Drone:
     flyer: Flyer
     stand_in: StandIn | None
     """Only where the scenario lets an adapter hang: otherwise nobody falls silent here."""
-    hangs: bool = False
-    """Its vehicle adapter does nothing."""
 
     @property
     def stood_in(self) -> StandIn | None:
@@ -148,6 +147,7 @@ def fly(
     """
     simulated = World(team, world, seed)
     with ExitStack() as stack:
+        stack.enter_context(_seldom_collected())
         book = DemandBook.for_team(team)
         if ledger is not None:
             begun_s = time.time()  # the wall clock of a flight in real time
@@ -157,6 +157,17 @@ def fly(
         return _Loop(
             team, PolicyModel(model_dir), simulated, book, recorder, progress, policy, positions, recorded
         ).run()
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Look for reference cycles a hundred times less often: a step leaves none, and looking costs a tenth of it."""
+    often = gc.get_threshold()
+    gc.set_threshold(100 * often[0], *often[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*often)
 
 
 class _Loop:
@@ -181,18 +192,27 @@ class _Loop:
         self._mind = minds(policy, model, team.arena, {spec.name: spec.max_speed_mps for spec in team.drones})
         self._guard_params = with_response(GuardParams(), *(spec.response for spec in team.drones))
         self.guards = Guards(fleet, team.arena, self._guard_params, fleet)
-        self.drones = {spec.name: self._drone(spec.name) for spec in team.drones}
+        flyers = [with_smoothing(FlyerParams(), spec.response) for spec in team.drones]
+        self.flyers = Flyers(team.arena, flyers, rejoins=team.rejoin)
+        self.drones = {spec.name: self._drone(i, spec) for i, spec in enumerate(team.drones)}
         self._each = list(self.drones.values())
         self._deciders = [drone.decider for drone in self._each]
         n, names = len(self._each), self.team.names
         self._pose_links = Links[_Poses](names, world.seed, "pose")
         self._roll_links = Links[list[Sighting]](names, world.seed, "roll call")
-        self._feature_links = Links[list[Features]](names, world.seed, "features")
+        self._feature_links = Links[Sequence[Features]](names, world.seed, "features")
         self._links: tuple[Links[Any], ...] = (self._pose_links, self._roll_links, self._feature_links)
         self._near = np.zeros((n, n), np.bool_)
         """Row i: the team-mates whose poses and features drone i listens to."""
-        self._fresh, self._stamp_s, self._measured_m = np.zeros(n, np.bool_), np.zeros(n), np.zeros((n, 3))
-        """Poses of this tick."""
+        self._newest = _Poses(self.flyers.pose_s, self.flyers.pose_m)
+        """The pose that every drone was told last; -inf: none yet."""
+        self._hangs = np.zeros(n, np.bool_)
+        """Whose vehicle adapter does nothing."""
+        singly = recorder is not None and (recorded is None or topics.SETPOINT in recorded)
+        self._singly = np.array([singly or drone.stand_in is not None for drone in self._each])
+        """Whose setpoints somebody looks at, a recorder or a stand-in."""
+        self._all = np.arange(n)
+        self._watched = np.flatnonzero(self._singly).tolist()
         self.book, self.positions, self._recorded = book, positions, recorded
         self.view = self.book.view(0.0)
         self.share_met = self.view.share_met
@@ -204,7 +224,7 @@ class _Loop:
         self._say(topics.FAULTS, wire.faults_to_wire, wire.FaultsReport(0.0, ()))
         self.phases: list[tuple[float, MissionPhase, str]] = []
         self.events: list[tuple[float, str]] = []
-        self.samples: list[tuple[float, Array, list[int], float]] = []
+        self.samples: list[tuple[float, Array, npt.NDArray[np.int64], float]] = []
 
     def run(self) -> FlightResult:
         """Step until the mission is done, and a little longer."""
@@ -223,8 +243,8 @@ class _Loop:
             events=tuple(self.events),
         )
 
-    def _drone(self, name: str) -> _Drone:
-        team, spec = self.team, self.team.drone(name)
+    def _drone(self, i: int, spec: DroneSpec) -> _Drone:
+        team, name = self.team, spec.name
         others = {other.name: other for other in team.drones if other.name != name}
         decider = Decider(self._mind(name, spec.max_speed_mps))
         guard = Guard(name, spec, team.arena, self._guard_params, others, self.guards)
@@ -234,7 +254,7 @@ class _Loop:
             decider,
             Carrier(spec, team.kinds, session="offline", reported=True),
             guard,
-            Flyer(team.arena, with_smoothing(FlyerParams(), spec.response), rejoins=team.rejoin),
+            self.flyers.each[i],
             StandIn(name, spec, team.arena, StandInParams().of_vehicle(spec.response), others) if hanging else None,
         )
 
@@ -247,15 +267,19 @@ class _Loop:
         if not self.ears_clear:
             self._deliver(now_s)
         if self.world.poses_due:
-            self._poses(now_s, self.world.poses())
+            self._poses(now_s, self.world.measured())
         for name, battery in self.world.batteries().items():
             self._say(topics.BATTERY, wire.battery_to_wire, battery, name)
             self.drones[name].carrier.battery(battery)
-        if self.world.due(STATE_PERIOD_S):
+        due = self.world.due
+        states, presence, tick = due(STATE_PERIOD_S), due(PRESENCE_PERIOD_S), due(self.tick_s)
+        if states or presence or tick:
+            self._tell_poses()
+        if states:
             self._states(now_s)
-        if self.world.due(PRESENCE_PERIOD_S):
+        if presence:
             self._roll_call(now_s)
-        if self.world.due(self.tick_s):
+        if tick:
             self._decide(now_s)
 
     def _suffer(self, holding: tuple[Fault, ...]) -> None:
@@ -265,8 +289,7 @@ class _Loop:
         self.events += [(self.world.now_s, f"fault over: {fault}") for fault in self.world.faults if fault in over]
         self.world.suffer(holding)
         self._say(topics.FAULTS, wire.faults_to_wire, wire.FaultsReport(self.world.now_s, holding))
-        for drone in self._each:
-            drone.hangs = any_of(holding, FaultKind.HANGING_ADAPTER, drone.name)
+        self._hangs[:] = [any_of(holding, FaultKind.HANGING_ADAPTER, drone.name) for drone in self._each]
         for links in self._links:
             links.apply(holding)
         self._look_at_ears()
@@ -300,7 +323,7 @@ class _Loop:
                 heard[arrived.receiver[own], arrived.sender[own]] = True
                 self._take_in(heard, said)
 
-    def _take_in(self, heard: npt.NDArray[np.bool_], said: list[Features]) -> None:
+    def _take_in(self, heard: npt.NDArray[np.bool_], said: Sequence[Features]) -> None:
         """Every mind i takes in the messages j of which `heard` (N, k) is true."""
         mind = self._deciders[0].mind
         if isinstance(mind, Mind):
@@ -309,67 +332,82 @@ class _Loop:
     def _look_at_ears(self) -> None:
         self.ears_clear = all(links.clear for links in self._links)
 
-    def _poses(self, now_s: float, poses: dict[str, wire.Pose]) -> None:
+    def _poses(self, now_s: float, measured: Measured) -> None:
         """Every pose is answered by a safe command, and that by a setpoint."""
-        for i, drone in enumerate(self._each):
-            pose = poses.get(drone.name)
-            self._fresh[i] = pose is not None
-            if pose is not None:
-                self._stamp_s[i], self._measured_m[i] = pose
-                drone.decider.pose(pose)
-                drone.carrier.pose(pose)
-                drone.flyer.pose(pose)
-        self.guards.poses(self._fresh, self._stamp_s, self._measured_m)
-        self._meet(now_s, poses)
+        told, stamp_s, position_m = measured
+        self.guards.poses(told, stamp_s, position_m)
+        self.flyers.poses(told, stamp_s, position_m)
+        self._meet(now_s, told)
         commands = self.guards.commands(now_s)
         if self.recorder is not None:
-            self._say_poses(poses, commands)
-        streams: list[tuple[int, Setpoint]] = []
-        for i, (drone, command) in enumerate(zip(self._each, commands, strict=True)):
-            if not drone.hangs:
-                drone.flyer.command(command)
-                order = drone.flyer.tick(now_s)
-                if order.setpoint is not None and drone.stand_in is None and not self._records(topics.SETPOINT):
-                    streams.append((i, order.setpoint))
-                else:
-                    self._obey(drone, order, now_s)
-            if drone.stand_in is not None:
-                self._stand_in(drone, drone.stand_in, now_s, poses)
-        if streams:
-            which, setpoints = zip(*streams, strict=True)
-            positions_m, velocities_mps = (np.array(rows) for rows in zip(*setpoints, strict=True))
-            self.world.vehicles.setpoints(np.array(which), now_s, positions_m, velocities_mps)
+            self._say_poses(measured, commands)
+        orders = self.flyers.tick(now_s, commands, ~self._hangs)
+        together = np.flatnonzero(orders.streams & ~self._singly)
+        if len(together):
+            setpoints = orders.position_m[together], orders.velocity_mps[together]
+            self.world.vehicles.setpoints(together, now_s, *setpoints)
+        for i, order in orders.others.items():
+            if not self._singly[i] and order.setpoint is None:
+                self._obey(self._each[i], order, now_s)
+        for i in self._watched:
+            self._obey_singly(self._each[i], orders.of(i), now_s, measured)
         if self.positions:
-            phases = [int(self._phase(drone, now_s)) for drone in self._each]
-            self.samples.append((now_s, self.world.vehicles.position_m.copy(), phases, self.share_met))
+            self.samples.append((now_s, self.world.vehicles.position_m.copy(), self._phases(now_s), self.share_met))
 
-    def _meet(self, now_s: float, poses: dict[str, wire.Pose]) -> None:
+    def _obey_singly(self, drone: _Drone, order: Order | None, now_s: float, measured: Measured) -> None:
+        """What its own flyer and its stand-in order one drone."""
+        if order is not None:
+            self._obey(drone, order, now_s)
+        if drone.stand_in is not None:
+            self._stand_in(drone, drone.stand_in, now_s, measured)
+
+    def _meet(self, now_s: float, told: npt.NDArray[np.bool_]) -> None:
         """Everybody hears where the near ones are."""
-        heard = self._near & self._fresh
+        heard, newest = self._near & told, self._newest
         if self.ears_clear:
-            hearer, sender = np.nonzero(heard)
-            self.guards.hear(hearer, sender, self._stamp_s[sender], self._measured_m[sender])
+            self.guards.meet(heard, newest.stamp_s, newest.position_m)
             return
-        self._pose_links.send(now_s, self.team.names, heard, _Poses(self._stamp_s.copy(), self._measured_m.copy()))
+        poses = _Poses(newest.stamp_s.copy(), newest.position_m.copy())
+        self._pose_links.send(now_s, self.team.names, heard, poses)
         self._deliver_poses(now_s)
 
-    def _say_poses(self, poses: dict[str, wire.Pose], commands: list[SafeCommand]) -> None:
-        for name, pose in poses.items():
+    def _tell_poses(self) -> None:
+        """Give everybody the pose that it would have had as its newest."""
+        for drone, stamp_s, at_m in zip(
+            self._each, self._newest.stamp_s.tolist(), self._newest.position_m.copy(), strict=True
+        ):
+            if stamp_s != -np.inf:
+                pose = wire.Pose(stamp_s, at_m)
+                drone.decider.pose(pose)
+                drone.carrier.pose(pose)
+
+    def _say_poses(self, measured: Measured, commands: SafeCommands) -> None:
+        for name, pose in measured.poses(self.team.names).items():
             self._say(topics.POSE, wire.pose_to_wire, pose, name)
         for drone, command in zip(self._each, commands, strict=True):
             velocity = wire.Velocity(command.stamp_s, command.velocity_mps)
             self._say(topics.VELOCITY_SAFE, wire.velocity_to_wire, velocity, drone.name)
             self._say(topics.SAFETY, wire.safety_to_wire, command, drone.name)
 
-    def _phase(self, drone: _Drone, now_s: float) -> VehiclePhase:
-        said = None if drone.stood_in is None else drone.stood_in.report(now_s)
-        return drone.flyer.pilot.phase if said is None else said.phase
+    def _phases(self, now_s: float) -> npt.NDArray[np.int64]:
+        """`VehiclePhase` of every drone (N,), by the word of those who fly them."""
+        phases = self.flyers.phase
+        for i in self._watched:
+            stood_in = self._each[i].stood_in
+            said = None if stood_in is None else stood_in.report(now_s)
+            if said is not None:
+                phases[i] = said.phase
+        return phases
 
-    def _stand_in(self, drone: _Drone, stand_in: StandIn, now_s: float, poses: dict[str, wire.Pose]) -> None:
+    def _stand_in(self, drone: _Drone, stand_in: StandIn, now_s: float, measured: Measured) -> None:
         """What its stand-in does for one drone."""
         if stand_in.flying:
-            for name, pose in poses.items():
-                stand_in.pose(pose) if name == drone.name else stand_in.neighbour(name, pose)
+            own = self._each.index(drone)
+            told, stamp_s, position_m = measured
+            if told[own]:
+                stand_in.pose(wire.Pose(float(stamp_s[own]), position_m[own]))
+            others = self._all != own
+            stand_in.meet(told[others], stamp_s[others], position_m[others])
         order = stand_in.tick(now_s)
         self._obey(drone, order, now_s, SIGNATURE)
 
@@ -410,10 +448,10 @@ class _Loop:
         self._say(topics.DEMAND, partial(wire.demand_to_wire, stamp_s=now_s), self.view)
         vehicles: dict[str, VehiclePhase | None] = {}
         discs_m = self.view.discs_m if self.mission.phase is MissionPhase.ACTIVE else NO_DISCS_M
-        for drone in self._each:
+        for drone, hangs in zip(self._each, self._hangs.tolist(), strict=True):
             drone.carrier.demand(self.view)
             drone.decider.demand(self.view)
-            report = self._report(drone, now_s)
+            report = self._report(drone, now_s, hangs)
             drone.carrier.vehicle(report)
             drone.decider.vehicle(report)
             drone.guard.vehicle(report)
@@ -422,12 +460,12 @@ class _Loop:
             self._say(topics.VEHICLE, wire.vehicle_to_wire, report, drone.name)
         self._announce(now_s, vehicles)
 
-    def _report(self, drone: _Drone, now_s: float) -> wire.VehicleReport:
+    def _report(self, drone: _Drone, now_s: float, hangs: bool) -> wire.VehicleReport:
         """What is said of a vehicle, by its adapter, which repeats itself while it hangs, or by its stand-in."""
         if drone.stand_in is None:
             return drone.flyer.report(now_s)
         said = drone.stand_in.report(now_s)
-        if said is None and not drone.hangs:
+        if said is None and not hangs:
             said = drone.flyer.report(now_s)
             drone.stand_in.reported(said)
         return drone.flyer.report(now_s) if said is None else said
@@ -483,26 +521,25 @@ class _Loop:
 
     def _decide(self, now_s: float) -> None:
         """All decide on what was said at the ticks before; only then is anything of this tick heard."""
-        said: list[Features] = []
-        senders: list[int] = []
-        for i, (drone, decision) in enumerate(zip(self._each, tick_all(self._deciders, now_s), strict=True)):
-            stay_mps = drone.decider.stay_velocity_mps
-            if decision is None and stay_mps is None:
-                continue
-            stamp_s = drone.decider.pose_stamp_s
-            velocity_mps = np.zeros(3) if stay_mps is None else stay_mps
-            if decision is not None:
-                velocity_mps[:2] = decision.velocity_mps
-                said.append(decision.features)
-                senders.append(i)
-            self.guards.nominal(i, stamp_s, velocity_mps)
-            if self.recorder is not None:
-                self._say_decision(drone.name, wire.Velocity(stamp_s, velocity_mps), decision)
-        heard = self._near[:, senders]
+        ticked = tick_together(self._deciders, now_s)
+        nominal_mps, given = np.zeros((len(self._each), 3)), np.zeros(len(self._each), np.bool_)
+        for i, decider in enumerate(self._deciders):
+            stay_mps = decider.stay_velocity_mps
+            if stay_mps is not None:
+                nominal_mps[i], given[i] = stay_mps, True
+        nominal_mps[ticked.which, :2], given[ticked.which] = ticked.velocity_mps, True
+        self.guards.nominals(given, self._newest.stamp_s, nominal_mps)
+        if self.recorder is not None:
+            decisions = dict(zip(ticked.which, ticked.decisions, strict=True))
+            for i in np.flatnonzero(given).tolist():
+                nominal = wire.Velocity(self._deciders[i].pose_stamp_s, nominal_mps[i])
+                self._say_decision(self._each[i].name, nominal, decisions.get(i))
+        heard = self._near[:, ticked.which]
         if self.ears_clear:
-            self._take_in(heard, said)
+            self._take_in(heard, ticked.said)
         else:
-            self._feature_links.send(now_s, [features.drone for features in said], heard, said)
+            names = [self.team.names[i] for i in ticked.which]
+            self._feature_links.send(now_s, names, heard, ticked.said)
             self._deliver_features(now_s)
 
     def _say_decision(self, name: str, nominal: wire.Velocity, decision: Decision | None) -> None:

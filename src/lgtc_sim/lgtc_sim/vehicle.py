@@ -28,11 +28,12 @@ from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.fleet.scenario import VehicleModel
 from lgtc_core.fleet.team import Team
 from lgtc_core.flight.airframe import Airframe
-from lgtc_core.flight.battery import BatteryParams, CellModel
+from lgtc_core.flight.battery import BatteryParams
 from lgtc_core.flight.checks import finite_vector
 from lgtc_core.flight.reference import acceleration_mps2
 from lgtc_core.schema import Bounds
 from lgtc_sim.body import Array, Body, Control, Drive, Flags, PointMasses, compiled
+from lgtc_sim.cells import Cells
 from lgtc_sim.crazyflie import AIRFRAMES, Crazyflies
 from lgtc_sim.disturbance import Disturbance
 
@@ -125,10 +126,7 @@ class Vehicles:
         self.armed = np.zeros(n, dtype=bool)
         self.locked = np.zeros(n, dtype=bool)
         """Motors cut for good (N,): the firmware needs a restart."""
-        self._cells = [CellModel(battery) for battery in batteries]
-        self._idle_w = np.array([battery.idle_power_w for battery in batteries])
-        self._hover_w = np.array([battery.hover_power_w for battery in batteries])
-        self._charger_a = np.array([battery.charge_current_a for battery in batteries])
+        self._cells = Cells(batteries)
         self.disturbance = Disturbance(self.names, seed)
         """What faults do to them."""
         self._asked_m, self._asked_mps = position_m.copy(), np.zeros((n, 3))
@@ -169,18 +167,12 @@ class Vehicles:
     @property
     def charge(self) -> Array:
         """State of charge (N,), 0 empty .. 1 full."""
-        return np.array([cell.charge for cell in self._cells])
+        return self._cells.charge.copy()
 
     @property
     def voltage_v(self) -> Array:
         """Voltages as measured, under the present load or on the charger (N,) [V]."""
-        charged_a = self._charged_a()
-        return np.array(
-            [
-                cell.charging_voltage_v(current_a) if current_a else cell.voltage_v(power_w)
-                for cell, power_w, current_a in zip(self._cells, self._drawn_w(), charged_a, strict=True)
-            ]
-        )
+        return self._cells.voltage_v(self._body.load, self._standing())
 
     def set_charge(self, name: str, charge: float) -> None:
         """Replace a drone's charge.
@@ -188,7 +180,7 @@ class Vehicles:
         Raises:
             InputError: unknown drone, or not a number between 0 and 1.
         """
-        self._cells[self._of(name)].set_charge(charge)
+        self._cells.set_charge(self._of(name), charge)
 
     def arm(self, name: str, on: bool) -> Ack:
         """Arm or disarm; disarming in the air cuts the motors."""
@@ -264,18 +256,14 @@ class Vehicles:
             Which were accepted (k,).
         """
         accepted: Flags = self.armed[which] & ~self.locked[which] & ~self.disturbance.deaf[which]
-        taken = which if accepted.all() else which[accepted]
-        begins = taken[self.control[taken] != Control.STREAM]
-        if taken is not which:
-            position_m, velocity_mps = position_m[accepted], velocity_mps[accepted]
         if self.model is VehicleModel.CRAZYFLIE:
+            taken = which[accepted]
             apart_s, limit_mps2 = now_s - self._streamed_s[taken], self._acceleration_mps2[taken]
-            change = acceleration_mps2(self._asked_mps[taken], velocity_mps, apart_s, limit_mps2)
+            change = acceleration_mps2(self._asked_mps[taken], velocity_mps[accepted], apart_s, limit_mps2)
             self._drive.acceleration_mps2[taken] = change
-        self.control[taken], self._streamed_s[taken] = Control.STREAM, now_s
-        self._asked_m[taken], self._asked_mps[taken] = position_m, velocity_mps
-        now = begins if self.disturbance.lags else taken
-        self._drive.target_m[now], self._drive.feedforward_mps[now] = self._asked_m[now], self._asked_mps[now]
+        asked, drive = (self._asked_m, self._asked_mps), self._drive
+        given = which, accepted, now_s, position_m, velocity_mps, self.disturbance.lags
+        _stream(*given, drive.control, self._streamed_s, *asked, drive.target_m, drive.feedforward_mps)
         return accepted
 
     def emergency(self) -> None:
@@ -313,27 +301,17 @@ class Vehicles:
         drive.target_m[i, 2] = height_m
 
     def _discharge(self, dt_s: float) -> None:
-        drawn_w = self._drawn_w()
-        for cell, power_w, current_a in zip(self._cells, drawn_w, self._charged_a(), strict=True):
-            if current_a:
-                cell.fill(dt_s, current_a)
-            else:
-                cell.step(dt_s, power_w)
+        self._cells.step(dt_s, self._body.load, self._standing())
         self._voltage_v = self.voltage_v
         low = (self.control != Control.OFF) & (self._voltage_v < SHUTDOWN_V)
         self._low_s = np.where(low, self._low_s + dt_s, 0.0)
         if low.any():
             self._cut(self._low_s > SHUTDOWN_S)
 
-    def _drawn_w(self) -> list[float]:
-        drawn_w: list[float] = (self._idle_w + (self._hover_w - self._idle_w) * self._body.load).tolist()
-        return drawn_w
-
-    def _charged_a(self) -> list[float]:
-        """Currents of the chargers (N,) [A]: of those that stand with their motors off."""
-        standing = (self.control == Control.OFF) & (self.position_m[:, 2] <= STANDING_M)
-        charged_a: list[float] = np.where(standing, self._charger_a, 0.0).tolist()
-        return charged_a
+    def _standing(self) -> Flags:
+        """Who stands with its motors off (N,)."""
+        standing: Flags = (self.control == Control.OFF) & (self.position_m[:, 2] <= STANDING_M)
+        return standing
 
     def _cut(self, which: npt.NDArray[np.bool_]) -> None:
         self.control[which] = Control.OFF
@@ -386,3 +364,33 @@ def _watch(control: npt.NDArray[np.int64], streamed_s: Array, levelled: Flags, t
         levelled[i] = streams and silent_s > LEVEL_OUT_S
         cut |= (streams and silent_s > CUT_OFF_S) or tumbled[i]
     return cut
+
+
+@compiled
+def _stream(
+    which: npt.NDArray[np.int64],
+    accepted: Flags,
+    now_s: float,
+    position_m: Array,
+    velocity_mps: Array,
+    lags: bool,
+    control: npt.NDArray[np.int64],
+    streamed_s: Array,
+    asked_m: Array,
+    asked_mps: Array,
+    target_m: Array,
+    feedforward_mps: Array,
+) -> None:
+    """Vehicles `which` (k,) take the setpoints that are `accepted` (k,); where references lag, only `asked_m` follows,
+    but for the first one of a stream.
+    """
+    for k in range(len(which)):
+        if not accepted[k]:
+            continue
+        i = which[k]
+        at_once = not lags or control[i] != _STREAM
+        control[i], streamed_s[i] = _STREAM, now_s
+        for c in range(3):
+            asked_m[i, c], asked_mps[i, c] = position_m[k, c], velocity_mps[k, c]
+            if at_once:
+                target_m[i, c], feedforward_mps[i, c] = position_m[k, c], velocity_mps[k, c]

@@ -10,8 +10,9 @@ is noisy (`pose_sd_m`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.fault import Fault
 from lgtc_core.fleet.team import Team
-from lgtc_core.loop.faults import Sensors
+from lgtc_core.loop.faults import SENSOR_KINDS, Sensors
 from lgtc_core.schema import Bounds
 from lgtc_core.wire import BatteryReading, Pose
 from lgtc_sim.crazyflie import CONTROL_S
@@ -57,6 +58,21 @@ class WorldParams:
             )
 
 
+class Measured(NamedTuple):
+    """Where sensors say that N drones are."""
+
+    told: npt.NDArray[np.bool_]  # (N,)
+    """Of which drones they say anything."""
+    stamp_s: npt.NDArray[np.float64]  # (N,)
+    position_m: npt.NDArray[np.float64]  # (N, 3)
+    """Frame "world" [m]."""
+
+    def poses(self, names: Sequence[str]) -> dict[str, Pose]:
+        """What they say, by the names of the drones."""
+        rows = zip(names, *self, strict=True)
+        return {name: Pose(float(stamp_s), at_m) for name, told, stamp_s, at_m in rows if told}
+
+
 class World:
     """Vehicles of a team with their sensors.
 
@@ -76,12 +92,16 @@ class World:
         self.vehicles = Vehicles.of_team(team, start_m, self.params.vehicle, team.vehicle, self.seed)
         self.faults: tuple[Fault, ...] = ()
         """What goes wrong now."""
-        self._sensors = Sensors(self.seed)
+        self._sensors, self._misled = Sensors(self.seed), False
+        self._told = np.ones(len(team.drones), np.bool_)
         self._step = 0
+        self._steps: dict[float, int] = {}
+        """By period."""
 
     def suffer(self, faults: tuple[Fault, ...]) -> None:
         """These faults, and no others, hold from now on: at sensors and vehicles. Messages are no part of the world."""
         self.faults = faults
+        self._misled = any(fault.kind in SENSOR_KINDS for fault in faults)
         self.vehicles.disturbance.apply(faults)
 
     @property
@@ -102,21 +122,33 @@ class World:
 
     def due(self, period_s: float) -> bool:
         """Whether something with this period is due at this step."""
-        return self._step % round(period_s / self.params.dt_s) == 0
+        steps = self._steps.get(period_s)
+        if steps is None:
+            steps = self._steps[period_s] = round(period_s / self.params.dt_s)
+        return self._step % steps == 0
 
     @property
     def poses_due(self) -> bool:
         """Whether sensors read poses at this step; a fault may keep single ones from being told."""
         return self.due(self.params.pose_period_s)
 
+    def measured(self) -> Measured:
+        """What sensors read at this step, at which poses are due."""
+        noise_m = self._random.normal(0.0, self.params.pose_sd_m, (len(self.team.drones), 3))
+        position_m = self.vehicles.position_m + noise_m
+        told, stamp_s = self._told, np.full(len(position_m), self.now_s)
+        if self._misled:
+            read = {name: Pose(self.now_s, at_m) for name, at_m in zip(self.team.names, position_m, strict=True)}
+            poses = self._sensors.measured(self.faults, read)
+            told = np.array([name in poses for name in self.team.names])
+            position_m = np.array([poses.get(name, read[name]).position_m for name in self.team.names])
+        elif self.faults:
+            self._sensors.measured((), {})
+        return Measured(told, stamp_s, position_m)
+
     def poses(self) -> dict[str, Pose]:
         """Measured poses, if they are due at this step; else none."""
-        if not self.poses_due:
-            return {}
-        noise_m = self._random.normal(0.0, self.params.pose_sd_m, (len(self.team.drones), 3))
-        measured_m = self.vehicles.position_m + noise_m
-        poses = {name: Pose(self.now_s, at_m) for name, at_m in zip(self.team.names, measured_m, strict=True)}
-        return self._sensors.measured(self.faults, poses) if self.faults else poses
+        return self.measured().poses(self.team.names) if self.poses_due else {}
 
     def batteries(self) -> dict[str, BatteryReading]:
         """Battery readings, if they are due at this step; else none."""

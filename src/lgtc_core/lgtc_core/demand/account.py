@@ -130,7 +130,8 @@ class SupplyAccount:
     def supply(self) -> Array:
         """Carried amount per kind (r,), offers that are not settled included; 0 until the ledger has said it."""
         result = self._carried.copy()
-        result[list(self._unknown)] = 0.0
+        if self._unknown:
+            result[list(self._unknown)] = 0.0
         return result
 
     def set_supply(self, kind: str, amount: float) -> SupplyAnswer:

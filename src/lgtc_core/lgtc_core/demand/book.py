@@ -142,6 +142,16 @@ class _Report(NamedTuple):
     """It serves on, but is about to leave."""
 
 
+class _Table(NamedTuple):
+    """Consumers by slot, and what they ask for."""
+
+    entries: list[Entry]  # M
+    demanded: Array  # (M, r)
+    kind: npt.NDArray[np.int64]  # (M, r)
+    column: dict[str, int]
+    """Their places in these, by name."""
+
+
 class DemandBook:
     """What is asked for, delivered and served.
 
@@ -185,6 +195,9 @@ class DemandBook:
         }
         self._view = DemandView(revision, self.kinds, ())
         self._shown: object = None
+        self._asked: tuple[int, _Table] | None = None
+        """After how many edits that was."""
+        self._known = frozenset(self.drones)
 
     @classmethod
     def for_team(
@@ -360,13 +373,13 @@ class DemandBook:
                 already, so that others come before it goes.
         """
         position, carried = np.array(position_m, float), np.array(supply, float)
-        if drone not in self.drones:
+        if drone not in self._known:
             return Answer(False, self._unknown_drone(drone))
         if not math.isfinite(stamp_s):
             return Answer(False, f"presence of {drone}: got a stamp of {stamp_s}; expected a finite time [s]")
         if position.shape != (2,):
             return Answer(False, f"presence of {drone}: got a position of shape {position.shape}; expected (2,)")
-        if carried.shape != (len(self.kinds),) or not all(0.0 <= amount < math.inf for amount in carried.tolist()):
+        if carried.shape != (len(self.kinds),) or not all([0.0 <= amount < math.inf for amount in carried.tolist()]):
             return Answer(
                 False,
                 f"presence of {drone}: got the supply {carried.tolist()};"
@@ -392,29 +405,21 @@ class DemandBook:
         cannot be, `trouble` says why, the view shows what is true all the same, and the record follows with
         a later view.
         """
-        entries = sorted(self._accounts.entries.values(), key=lambda entry: entry.slot)
-        demanded, kind = self._table(entries)
-        inside, supply = self._present(entries, now_s)
+        entries, demanded, kind, column = self._table()
+        inside, supply = self._present(column, now_s)
         leaving = np.array([drone in self._reports and self._reports[drone].leaving for drone in self.drones], bool)
         covered = rules.cover(inside & ~leaving[:, None], supply, demanded, kind)
         delivered = np.array([entry.delivered for entry in entries]).reshape(demanded.shape)
         remaining = rules.remaining(demanded, delivered, covered, kind)
         serves = rules.serving(inside, supply, demanded, kind).any(-1)
-        servers = [
-            tuple(drone for drone, counts in zip(self.drones, column, strict=True) if counts) for column in serves.T
-        ]
-        leavers = [
-            tuple(drone for drone, counts in zip(self.drones, column, strict=True) if counts)
-            for column in (serves & leaving[:, None]).T
-        ]
+        servers, leavers = self._named(serves), self._named(serves & leaving[:, None])
         self._record_visits(
             now_s, {drone: entry.spec.name for entry, here in zip(entries, servers, strict=True) for drone in here}
         )
         shown = (self._accounts.edits, remaining.tobytes(), tuple(servers), tuple(leavers))
         if shown != self._shown:
             self._shown = shown
-            for table in (demanded, kind, remaining):
-                table.setflags(write=False)
+            remaining.setflags(write=False)
             consumers = (
                 ConsumerView(
                     entry.spec.name,
@@ -622,20 +627,32 @@ class DemandBook:
                 return before
         return None
 
-    def _table(self, entries: list[Entry]) -> tuple[Array, npt.NDArray[np.int64]]:
-        """Demanded amounts and depletion kinds, both (M, r)."""
-        shape = (len(entries), len(self.kinds))
-        demanded = np.array([entry.spec.demanded for entry in entries], float).reshape(shape)
-        kind = np.array([entry.spec.depletion for entry in entries], np.int64).reshape(shape)
-        return demanded, kind
+    def _named(self, serves: npt.NDArray[np.bool_]) -> list[tuple[str, ...]]:
+        """By consumer, the names of the drones of which `serves` (N, M) is true."""
+        names: list[list[str]] = [[] for _ in range(serves.shape[1])]
+        for n, m in np.argwhere(serves).tolist():
+            names[m].append(self.drones[n])
+        return [tuple(of_one) for of_one in names]
 
-    def _present(self, entries: list[Entry], now_s: float) -> tuple[npt.NDArray[np.bool_], Array]:
+    def _table(self) -> _Table:
+        """Who asks for what, read anew after every edit."""
+        if self._asked is None or self._asked[0] != self._accounts.edits:
+            entries = sorted(self._accounts.entries.values(), key=lambda entry: entry.slot)
+            shape = (len(entries), len(self.kinds))
+            demanded = np.array([entry.spec.demanded for entry in entries], float).reshape(shape)
+            kind = np.array([entry.spec.depletion for entry in entries], np.int64).reshape(shape)
+            for table in (demanded, kind):
+                table.setflags(write=False)
+            column = {entry.spec.name: m for m, entry in enumerate(entries)}
+            self._asked = self._accounts.edits, _Table(entries, demanded, kind, column)
+        return self._asked[1]
+
+    def _present(self, column: dict[str, int], now_s: float) -> tuple[npt.NDArray[np.bool_], Array]:
         """Which drone counts where (N, M), and what it carries (N, r), by what is known and fresh at
         `now_s`.
         """
-        inside = np.zeros((len(self.drones), len(entries)), bool)
+        inside = np.zeros((len(self.drones), len(column)), bool)
         supply = np.zeros((len(self.drones), len(self.kinds)))
-        column = {entry.spec.name: m for m, entry in enumerate(entries)}
         for n, drone in enumerate(self.drones):
             report = self._reports.get(drone)
             if report is None or not report.serving or report.place is None:

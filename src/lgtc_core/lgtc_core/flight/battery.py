@@ -23,9 +23,7 @@ Figures (defaults of BatteryParams):
 
 from __future__ import annotations
 
-import bisect
 import math
-import statistics
 from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
@@ -41,6 +39,9 @@ ARM_ABOVE_WARN, ARM_ABOVE_WARN_V = 0.15, 0.33
 """What a drone that takes off has, at least, above its warning levels: charge for a minute, and the voltage that the
 load takes away [V].
 """
+
+_OK, _WARN = Tier.OK, Tier.WARN
+_TIERS = (Tier.WARN, Tier.HAND_OVER, Tier.LAND, Tier.CRITICAL)
 
 _SHARE = Bounds(0.0, 1.0, "of a full cell")
 _VOLT = Bounds(2.5, 4.4, "V")
@@ -136,11 +137,28 @@ class BatteryParams:
 
 
 def open_circuit_voltage_v(charge: float) -> float:
-    """U(c): voltage of the unloaded cell [V] at state of charge 0..1 (held constant outside)."""
-    i = min(max(bisect.bisect_right(CHARGE, charge) - 1, 0), len(CHARGE) - 2)  # np.interp costs ten times as much
+    """U(c): voltage of the unloaded cell [V] at state of charge 0..1 (held constant outside).
+
+    Like the next two plain arithmetic on numbers: lgtc_sim.cells compiles it.
+    """
+    i = 0
+    while i < len(CHARGE) - 2 and charge >= CHARGE[i + 1]:
+        i += 1
     low, high = OPEN_CIRCUIT_V[i], OPEN_CIRCUIT_V[i + 1]
     share = (charge - CHARGE[i]) / (CHARGE[i + 1] - CHARGE[i])
     return low + min(max(share, 0.0), 1.0) * (high - low)
+
+
+def loaded_current_a(u: float, r: float, p: float) -> float:
+    """I [A] at which a cell with the open-circuit voltage U gives P; at its maximum power point where it cannot."""
+    if r == 0.0:
+        return p / u
+    return (u - math.sqrt(max(0.0, u * u - 4.0 * r * p))) / (2.0 * r)
+
+
+def charge_after(charge: float, capacity_mah: float, current_a: float, dt_s: float) -> float:
+    """State of charge after `dt_s` with a current out of the cell (negative: into it). It stays within 0..1."""
+    return min(1.0, max(0.0, charge - current_a * dt_s / 3.6 / capacity_mah))
 
 
 class CellModel:
@@ -162,18 +180,12 @@ class CellModel:
         Raises:
             InputError: not a number between 0 and 1.
         """
-        if not 0.0 <= charge <= 1.0:
-            raise InputError("state of charge", f"{charge!r}", "a number between 0 (empty) and 1 (full)")
+        check_charge(charge)
         self._charge = float(charge)
 
     def current_a(self, power_w: float) -> float:
-        """Current I [A] at which the loaded cell gives `power_w`; at its maximum power point where it
-        cannot.
-        """
-        u, r = open_circuit_voltage_v(self._charge), self.params.resistance_ohm
-        if r == 0.0:
-            return power_w / u
-        return (u - math.sqrt(max(0.0, u * u - 4.0 * r * power_w))) / (2.0 * r)
+        """Current I [A] at which the loaded cell gives `power_w`; at its maximum power point where it cannot."""
+        return loaded_current_a(open_circuit_voltage_v(self._charge), self.params.resistance_ohm, power_w)
 
     def voltage_v(self, power_w: float) -> float:
         """Voltage V under the load `power_w` [V]."""
@@ -185,12 +197,21 @@ class CellModel:
 
     def fill(self, dt_s: float, current_a: float) -> None:
         """Charge with `current_a` for `dt_s`. The charge ends at 1."""
-        self._charge = min(1.0, self._charge + current_a * dt_s / 3.6 / self.params.capacity_mah)
+        self._charge = charge_after(self._charge, self.params.capacity_mah, -current_a, dt_s)
 
     def step(self, dt_s: float, power_w: float) -> None:
         """Draw `power_w` for `dt_s`. The charge ends at 0."""
-        drawn_mah = self.current_a(power_w) * dt_s / 3.6
-        self._charge = max(0.0, self._charge - drawn_mah / self.params.capacity_mah)
+        self._charge = charge_after(self._charge, self.params.capacity_mah, self.current_a(power_w), dt_s)
+
+
+def check_charge(charge: float) -> None:
+    """Refuse what is no state of charge.
+
+    Raises:
+        InputError: not a number between 0 and 1.
+    """
+    if not 0.0 <= charge <= 1.0:
+        raise InputError("state of charge", f"{charge!r}", "a number between 0 (empty) and 1 (full)")
 
 
 class BatteryView(NamedTuple):
@@ -268,7 +289,9 @@ class BatteryMonitor:
             readings.append((now_s, voltage_v))
         while len(readings) > 1 and now_s - readings[0][0] >= self.params.voltage_window_s:
             readings.popleft()
-        return math.nan if math.isnan(voltage_v) else statistics.median_low(v for _, v in readings)
+        if math.isnan(voltage_v):
+            return math.nan
+        return sorted([volts for _, volts in readings])[(len(readings) - 1) // 2]
 
     def _follow_arming(self, voltage_v: float, charge: float) -> None:
         """Enough for a take-off, until it is short of it by the hysteresis: a load may make the voltage dip."""
@@ -276,18 +299,18 @@ class BatteryMonitor:
         level_v, level = self._arm_levels
         slack_v, slack = (p.hysteresis_v, p.hysteresis_charge) if self._may_take_off else (0.0, 0.0)
         short = voltage_v < level_v - slack_v or charge < level - slack
-        self._may_take_off = self._tier is Tier.OK and not short
+        self._may_take_off = self._tier is _OK and not short
 
     def _follow_tier(self, now_s: float, voltage_v: float, charge: float) -> None:
-        warn_v, warn = self._levels[Tier.WARN]  # the highest ones
+        warn_v, warn = self._levels[_WARN]  # the highest ones
         below = voltage_v < warn_v or charge < warn
-        for tier in (Tier.WARN, Tier.HAND_OVER, Tier.LAND, Tier.CRITICAL) if below or self._since else ():
+        for tier in _TIERS if below or self._since else ():
             for place, (reading, level) in enumerate(zip((voltage_v, charge), self._levels[tier], strict=True)):
                 if not reading < level:
                     self._since.pop((tier, place), None)
                 elif now_s - self._since.setdefault((tier, place), now_s) >= self._dwells_s(tier)[place]:
                     self._tier = max(self._tier, tier)
-        if self._tier is Tier.OK:
+        if self._tier is _OK:
             return
         level_v, level = self._levels[self._tier]
         low = voltage_v < level_v + self.params.hysteresis_v or charge < level + self.params.hysteresis_charge
@@ -325,7 +348,7 @@ class BatteryMonitor:
         return max(0.0, charge - self.params.land_charge) / self._draw_per_s
 
     def _reason(self, voltage_v: float, charge: float) -> str:
-        if self._tier is Tier.OK:
+        if self._tier is _OK:
             return ""
         level_v, level = self._levels[self._tier]
         words = {

@@ -5,14 +5,18 @@ Apart from the guard, as only who filters shall load a solver (1.3 s of processo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from lgtc_core.flight.phases import SafetyMode
+from lgtc_core.rows import Rows
 
 Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 class SafeCommand(NamedTuple):
@@ -41,3 +45,24 @@ class SafeCommand(NamedTuple):
     """No other drone is known in the air above or beside the place where this one would rise."""
     clear_below: bool = True
     """No other drone is known to stand or to fly lower where this one would come down."""
+
+
+@dataclass(frozen=True, eq=False)
+class SafeCommands(Rows[SafeCommand]):
+    """Commands of N drones at one moment."""
+
+    stamp_s: Array  # (N,) -inf: of a drone without pose
+    """Stamps of the own poses [s]."""
+    velocity_mps: Array  # (N, 3)
+    """Velocities, frame "world" [m/s]."""
+    mode: Ints  # (N,)
+    """`SafetyMode` of each."""
+    make: Callable[[int], SafeCommand]
+    """That of one drone, with the evidence."""
+
+    def __len__(self) -> int:
+        return len(self.mode)
+
+    def row(self, i: int) -> SafeCommand:
+        """The command of drone i."""
+        return self.make(i)

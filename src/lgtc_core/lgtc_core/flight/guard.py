@@ -23,7 +23,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,8 @@ from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.flight import guarantee, guard_memory
 from lgtc_core.flight.airframe import Airframe
 from lgtc_core.flight.checks import finite_vector
-from lgtc_core.flight.command import SafeCommand
-from lgtc_core.flight.guard_memory import NEVER_S, NOMINAL_NEVER, NOMINAL_OLD, WALL, Figures
+from lgtc_core.flight.command import SafeCommand, SafeCommands
+from lgtc_core.flight.guard_memory import NEVER_S, NOMINAL_NEVER, NOMINAL_OLD, WALL, Answers, Figures
 from lgtc_core.flight.landing import NO_DISCS_M, free_spot
 from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode, VehiclePhase
 from lgtc_core.schema import Bounds
@@ -46,6 +46,7 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 _MODES = tuple(SafetyMode)
+_LANDING = VehiclePhase.LANDING
 
 _TIMEOUT = Bounds(0.02, 60.0, "s")
 
@@ -176,9 +177,9 @@ class Guards:
             self._memory.acceleration_mps2[i] = airframe.max_acceleration_mps2
         for slot, name in enumerate(self.others):
             self._describe(name, slot)
-        self._answers = guard_memory.empty_answers(n)
         self._discs_m = [NO_DISCS_M] * n
         self._hasty = [False] * n
+        self._landing: set[int] = set()
         self._all = np.arange(n)
         self._each = [self._all[i : i + 1] for i in range(n)]
         guard_memory.prepare()
@@ -196,9 +197,8 @@ class Guards:
         Raises:
             InputError: a position is not finite. Nothing changed.
         """
-        _check_finite("pose.position", position_m[fresh])
-        newer = fresh & (stamp_s > self._memory.pose_s)
-        self._memory.pose_s[newer], self._memory.pose_m[newer] = stamp_s[newer], position_m[newer]
+        if not guard_memory.take_poses(self._memory, fresh, stamp_s, position_m):
+            _check_finite("pose.position", position_m[fresh])
 
     def nominal(self, i: int, stamp_s: float, velocity_mps: Array) -> bool:
         """Take drone i's finite nominal velocity (3,) [m/s]. False: older than the last one, nothing changed."""
@@ -206,6 +206,14 @@ class Guards:
             return False
         self._memory.nominal_s[i], self._memory.nominal_mps[i] = stamp_s, velocity_mps
         return True
+
+    def nominals(self, given: Bools, stamp_s: Array, velocity_mps: Array) -> None:
+        """Take finite nominal velocities (N, 3) [m/s], with their stamps (N,), of the drones of which `given` (N,) is
+        true; older ones are dropped.
+        """
+        newer = given & (stamp_s > self._memory.nominal_s)
+        np.copyto(self._memory.nominal_s, stamp_s, where=newer)
+        np.copyto(self._memory.nominal_mps, velocity_mps, where=newer[:, None])
 
     def hear(self, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array) -> None:
         """Messages in the order in which they arrived: drone hearer[k] under guard hears where heard[k] was.
@@ -230,6 +238,20 @@ class Guards:
         for what, which, count in (("hearer", hearer, len(self.names)), ("heard", heard, others)):
             if not 0 <= which.min() <= which.max() < count:
                 raise InputError(what, f"number {which.min()} to {which.max()}", f"0 to {count - 1}")
+
+    def meet(self, heard: Bools, stamp_s: Array, position_m: Array) -> None:
+        """Drone i under guard hears where drone j of `others` was, for all of which `heard` (N, K) is true.
+
+        Args:
+            heard: who hears whom.
+            stamp_s: (K,) when that was [s]; what is older than what was heard before is dropped.
+            position_m: (K, 3) where, frame "world" [m].
+
+        Raises:
+            InputError: a position that is heard is not finite. Nothing changed.
+        """
+        if not guard_memory.hear_all(self._memory, self._figures, heard, stamp_s, position_m):
+            _check_finite("pose.position", position_m[heard.any(0)])
 
     def hear_one(self, i: int, name: str, stamp_s: float, position_m: Array) -> bool:
         """Drone i hears where another is: finite position (3,) [m]. False: older than the last one, nothing changed."""
@@ -259,6 +281,7 @@ class Guards:
         In haste, to the nearest one with nobody standing or landing there, be it inside a disc: who flies gives way.
         """
         self._memory.landing[i], self._hasty[i] = landing, hasty
+        (self._landing.add if landing else self._landing.discard)(i)
 
     def is_landing(self, i: int) -> bool:
         """Whether drone i is to land."""
@@ -272,49 +295,22 @@ class Guards:
         """The discs (m, 3) in which drone i does not land [m]."""
         return self._discs_m[i]
 
-    def commands(self, now_s: float) -> list[SafeCommand]:
+    def commands(self, now_s: float) -> SafeCommands:
         """The safe commands of all drones at this moment. Call it at least every 1 / rate_hz."""
-        return self._command(self._all, now_s)
+        given = self._command(self._all, now_s)
+        return SafeCommands(given.answers.pose_s, given.answers.velocity_mps, given.answers.mode, given.of)
 
     def command(self, i: int, now_s: float) -> SafeCommand:
         """The safe command of drone i."""
-        return self._command(self._each[i], now_s)[0]
+        return self._command(self._each[i], now_s).of(i)
 
-    def _command(self, which: Ints, now_s: float) -> list[SafeCommand]:
-        memory, answers = self._memory, self._answers
+    def _command(self, which: Ints, now_s: float) -> _Given:
+        memory, answers = self._memory, guard_memory.empty_answers(len(self.names))
         begun = time.perf_counter()
-        if memory.landing[which].any():
-            for i in which[memory.landing[which]]:
-                memory.spot_m[i] = self._landing_spot(int(i))
+        for i in self._landing.intersection(which.tolist()) if self._landing else ():
+            memory.spot_m[i] = self._landing_spot(i)
         guard_memory.command(memory, self._figures, which, now_s, answers)
-        solve_time_s = (time.perf_counter() - begun) / len(which)
-        velocity_mps = answers.velocity_mps[which]
-        columns = (field if which is self._all else field[which] for field in (memory.pose_s, *answers[1:]))
-        rows = zip(which.tolist(), velocity_mps, *(column.tolist() for column in columns), strict=True)
-        commands = []
-        for i, velocity, stamp_s, number, lost, given_up, h_min, nearest, apart_m, change, count, age_s, *clear in rows:
-            mode = _MODES[number]
-            reason = "" if mode is SafetyMode.PASSED else self._why(i, now_s, mode, lost, given_up, nearest)
-            stamp_s, spent_s = (math.nan, 0.0) if stamp_s == NEVER_S else (stamp_s, solve_time_s)
-            evidence = h_min, apart_m, change, spent_s, count, age_s, *clear
-            commands.append(SafeCommand(stamp_s, velocity, mode, reason, *evidence))
-        return commands
-
-    def _why(self, i: int, now_s: float, mode: SafetyMode, lost: int, given_up_mps: float, nearest: int) -> str:
-        """One sentence for the mode."""
-        if mode is SafetyMode.RELAXED:
-            return f"conditions cannot all hold: braking, separating ({given_up_mps:.2f} m/s given up)"
-        if lost == NOMINAL_NEVER:
-            return "no nominal velocity yet: holding"
-        if lost == NOMINAL_OLD:
-            age_s = now_s - self._memory.nominal_s[i]
-            return f"nominal velocity is {age_s:.2f} s old (limit {self.params.nominal_timeout_s:g} s): holding"
-        if mode is SafetyMode.FILTERED:
-            return "keeping inside the arena" if nearest == WALL else f"keeping clear of {self._slots.name(nearest)}"
-        if self._memory.pose_s[i] == NEVER_S:
-            return "no own pose yet"
-        limit_s = self.params.pose_timeout_s if mode is SafetyMode.POSE_LOST else self.params.pose_hold_s
-        return f"own pose is {now_s - self._memory.pose_s[i]:.2f} s old (limit {limit_s:g} s)"
+        return _Given(now_s, (time.perf_counter() - begun) / len(which), answers, self.params, self._slots)
 
     def _landing_spot(self, i: int) -> Array:
         """Where drone i is to come down (2,) [m]."""
@@ -359,6 +355,54 @@ class Guards:
             memory.bound_mps[i, slot] = max(other.max_speed_mps, other.climb_speed_mps)
 
 
+class _Given(NamedTuple):
+    """What guards answered at one moment; a command is made of it where somebody reads one."""
+
+    now_s: float
+    solve_time_s: float
+    answers: Answers
+    params: GuardParams
+    slots: Slots
+
+    def of(self, i: int) -> SafeCommand:
+        """The command of drone i."""
+        answers, mode = self.answers, _MODES[self.answers.mode[i]]
+        stamp_s = float(answers.pose_s[i])
+        never = stamp_s == NEVER_S
+        return SafeCommand(
+            stamp_s=math.nan if never else stamp_s,
+            velocity_mps=answers.velocity_mps[i],
+            mode=mode,
+            reason="" if mode is SafetyMode.PASSED else self._why(i, mode),
+            barrier_min=float(answers.barrier_min[i]),
+            distance_min_m=float(answers.distance_min_m[i]),
+            correction_mps=float(answers.correction_mps[i]),
+            solve_time_s=0.0 if never else self.solve_time_s,
+            neighbours=int(answers.neighbours[i]),
+            neighbour_age_max_s=float(answers.age_max_s[i]),
+            clear_above=bool(answers.clear_above[i]),
+            clear_below=bool(answers.clear_below[i]),
+        )
+
+    def _why(self, i: int, mode: SafetyMode) -> str:
+        """One sentence for the mode."""
+        p, answers, lost = self.params, self.answers, self.answers.lost[i]
+        if mode is SafetyMode.RELAXED:
+            return f"conditions cannot all hold: braking, separating ({answers.given_up_mps[i]:.2f} m/s given up)"
+        if lost == NOMINAL_NEVER:
+            return "no nominal velocity yet: holding"
+        if lost == NOMINAL_OLD:
+            age_s = self.now_s - answers.nominal_s[i]
+            return f"nominal velocity is {age_s:.2f} s old (limit {p.nominal_timeout_s:g} s): holding"
+        if mode is SafetyMode.FILTERED:
+            nearest = int(answers.nearest[i])
+            return "keeping inside the arena" if nearest == WALL else f"keeping clear of {self.slots.name(nearest)}"
+        if answers.pose_s[i] == NEVER_S:
+            return "no own pose yet"
+        limit_s = p.pose_timeout_s if mode is SafetyMode.POSE_LOST else p.pose_hold_s
+        return f"own pose is {self.now_s - answers.pose_s[i]:.2f} s old (limit {limit_s:g} s)"
+
+
 class Guard:
     """Watchdogs and safety filter of one drone.
 
@@ -398,7 +442,7 @@ class Guard:
 
     def vehicle(self, report: VehicleReport) -> None:
         """What is said of the own vehicle: whether it is to land, and how much time it has."""
-        self._guards.set_landing(self._i, report.phase is VehiclePhase.LANDING, report.in_haste)
+        self._guards.set_landing(self._i, report.phase is _LANDING, report.phase is _LANDING and report.in_haste)
 
     @property
     def discs_m(self) -> Array:
@@ -447,6 +491,15 @@ class Guard:
             raise InputError("neighbour", repr(self.name), "another drone's name")
         if said:
             self._guards.hear_others(self._i, said)
+
+    def meet(self, heard: Bools, stamp_s: Array, position_m: Array) -> None:
+        """Take positions (K, 3), frame "world" [m], with their stamps (K,), of the drones of `others`, in their order,
+        where `heard` (K,) is true; older ones are dropped.
+
+        Raises:
+            InputError: one of them is not finite. Nothing changed.
+        """
+        self._guards.meet(heard[None], stamp_s, position_m)
 
     def command(self, now_s: float) -> SafeCommand:
         """The safe command of this moment. Call it at least every 1 / rate_hz."""

@@ -117,6 +117,8 @@ class Answers(NamedTuple):
     age_max_s: Array  # (N,)
     clear_above: Bools  # (N,)
     clear_below: Bools  # (N,)
+    pose_s: Array  # (N,) stamps that it was answered on
+    nominal_s: Array  # (N,)
 
 
 def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Memory:
@@ -137,11 +139,12 @@ def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Mem
 
 def empty_answers(guards: int) -> Answers:
     """Room for the answers."""
-    n = guards
+    given_up, barrier_min, distance_min, correction, age_max, pose, nominal = np.zeros((7, guards))
+    mode, lost, nearest, neighbours = np.zeros((4, guards), np.int64)
+    above, below = np.zeros((2, guards), np.bool_)
     return Answers(
-        np.zeros((n, 3)), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n), np.zeros(n),
-        np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n, np.int64), np.zeros(n),
-        np.zeros(n, np.bool_), np.zeros(n, np.bool_),
+        np.zeros((guards, 3)), mode, lost, given_up, barrier_min, nearest, distance_min, correction, neighbours,
+        age_max, above, below, pose, nominal,
     )  # fmt: skip
 
 
@@ -152,28 +155,41 @@ _wall_inset_m = compiled(guarantee.wall_inset_m)
 
 @compiled
 def hear(memory: Memory, figures: Figures, i: int, j: int, stamp_s: float, x: float, y: float, z: float) -> bool:
-    """Guard i hears drone j's finite position [m]; compiled. False: older than the last one, nothing changed.
-
-    The velocity is observed from the positions, smoothed over `observation_time_s`.
-    """
-    p_m, v_mps = memory.heard_m[i, j], memory.heard_mps[i, j]
+    """Guard i hears drone j's finite position [m]; compiled. False: older than the last one, nothing changed."""
     dt_s = stamp_s - memory.heard_s[i, j]
     if not dt_s > 0.0:
         return False
+    weight = _weight(figures, dt_s)
+    _observe(memory.heard_m[i, j], memory.heard_mps[i, j], memory.bound_mps[i, j], dt_s, weight, x, y, z)
+    memory.heard_s[i, j] = stamp_s
+    return True
+
+
+@compiled
+def _weight(figures: Figures, dt_s: float) -> float:
+    """How much a velocity observed over `dt_s` counts in the estimate; 0: a gap says nothing about the velocity."""
+    return 0.0 if dt_s > figures.neighbour_timeout_s else -math.expm1(-dt_s / figures.observation_time_s)
+
+
+@compiled
+def _observe(
+    p_m: Array, v_mps: Array, bound_mps: float, dt_s: float, weight: float, x: float, y: float, z: float
+) -> None:
+    """A drone believed at `p_m` (3,) with `v_mps` (3,) is seen at a place [m] `dt_s` later: both are changed.
+
+    The velocity is observed from the positions, smoothed over `observation_time_s`.
+    """
     dx, dy, dz = (x - p_m[0]) / dt_s, (y - p_m[1]) / dt_s, (z - p_m[2]) / dt_s
-    believable_mps = 1.5 * memory.bound_mps[i, j]
+    believable_mps = 1.5 * bound_mps
     speed_mps = math.sqrt(dx * dx + dy * dy + dz * dz)
-    if dt_s > figures.neighbour_timeout_s or speed_mps > 2.0 * believable_mps:
-        v_mps[0], v_mps[1], v_mps[2] = 0.0, 0.0, 0.0  # a gap or a jump of the position says nothing about the velocity
+    if weight == 0.0 or speed_mps > 2.0 * believable_mps:
+        v_mps[0], v_mps[1], v_mps[2] = 0.0, 0.0, 0.0  # nor does a jump of the position
     else:
-        weight = -math.expm1(-dt_s / figures.observation_time_s)
         v_mps[0] += weight * (dx - v_mps[0])
         v_mps[1] += weight * (dy - v_mps[1])
         v_mps[2] += weight * (dz - v_mps[2])
         shorten_in_place(v_mps, believable_mps)
-    memory.heard_s[i, j] = stamp_s
     p_m[0], p_m[1], p_m[2] = x, y, z
-    return True
 
 
 @compiled
@@ -191,6 +207,52 @@ def hear_in_turn(
     for k in range(len(hearer)):
         x, y, z = position_m[k, 0], position_m[k, 1], position_m[k, 2]
         hear(memory, figures, hearer[k], heard[k], stamp_s[k], x, y, z)
+    return True
+
+
+@compiled
+def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, position_m: Array) -> bool:
+    """Guard i hears drone j where `heard` (N, K) is true: stamps (K,), positions (K, 3).
+
+    False: such a position is not finite; nothing changed.
+    """
+    for j in range(heard.shape[1]):
+        finite = math.isfinite(position_m[j, 0]) and math.isfinite(position_m[j, 1]) and math.isfinite(position_m[j, 2])
+        if not finite and heard[:, j].any():
+            return False
+    known_s, weight = math.nan, 0.0
+    for i in range(heard.shape[0]):
+        heard_s, heard_m, heard_mps, bound_mps = (
+            memory.heard_s[i],
+            memory.heard_m[i],
+            memory.heard_mps[i],
+            memory.bound_mps[i],
+        )
+        for j in range(heard.shape[1]):
+            dt_s = stamp_s[j] - heard_s[j]
+            if heard[i, j] and dt_s > 0.0:
+                if dt_s != known_s:  # mostly the same for all
+                    known_s, weight = dt_s, _weight(figures, dt_s)
+                x, y, z = position_m[j, 0], position_m[j, 1], position_m[j, 2]
+                _observe(heard_m[j], heard_mps[j], bound_mps[j], dt_s, weight, x, y, z)
+                heard_s[j] = stamp_s[j]
+    return True
+
+
+@compiled
+def take_poses(memory: Memory, fresh: Bools, stamp_s: Array, position_m: Array) -> bool:
+    """Guard i takes its own pose where `fresh` (N,) is true and it is newer: stamps (N,), positions (N, 3).
+
+    False: such a position is not finite; nothing changed.
+    """
+    for i in range(len(fresh)):
+        if fresh[i] and not np.isfinite(position_m[i]).all():
+            return False
+    for i in range(len(fresh)):
+        if fresh[i] and stamp_s[i] > memory.pose_s[i]:
+            memory.pose_s[i] = stamp_s[i]
+            for c in range(3):
+                memory.pose_m[i, c] = position_m[i, c]
     return True
 
 
@@ -221,6 +283,7 @@ def command(memory: Memory, figures: Figures, guards: Ints, now_s: float, answer
             wx, wy, wz = velocity_mps[0] - wx, velocity_mps[1] - wy, velocity_mps[2] - wz
             answers.correction_mps[i] = math.sqrt(wx * wx + wy * wy + wz * wz)
             answers.mode[i] = _NOMINAL_LOST if answers.lost[i] != NOMINAL_KEPT and mode != _RELAXED else mode
+        answers.pose_s[i], answers.nominal_s[i] = memory.pose_s[i], memory.nominal_s[i]
         memory.last_s[i] = now_s
         for c in range(3):
             memory.last_mps[i, c] = velocity_mps[c]
@@ -310,10 +373,11 @@ def _keep_right(
     if speed_mps >= _MEANT_MPS:
         for row in range(count):
             ax, ay = rows.A[row, 0], rows.A[row, 1]
-            flat = math.hypot(ax, ay)
             closing_mps = -(ax * wx + ay * wy)
-            # above, below, beside and behind block nobody, nor does who may be approached as fast as is asked
-            ahead |= flat > 0.5 and closing_mps > _AHEAD * flat * speed_mps and closing_mps > -rows.b[row]
+            if ahead or closing_mps <= -rows.b[row]:
+                continue  # nobody blocks who may be approached as fast as is asked
+            flat = math.hypot(ax, ay)
+            ahead = flat > 0.5 and closing_mps > _AHEAD * flat * speed_mps  # nor who is above, below, beside or behind
     made_mps = (memory.last_mps[i, 0] * wx + memory.last_mps[i, 1] * wy) / max(speed_mps, _MEANT_MPS)
     blocked = ahead and made_mps < _GETTING_ON * speed_mps
     most_s = (1.0 + _MOST_TURN / (0.5 * math.pi)) * _PATIENCE_S
@@ -358,13 +422,19 @@ def _count(memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints
         square = min(square, dx * dx + dy * dy + dz * dz)
         oldest_s = max(oldest_s, max(now_s - memory.heard_s[i, j], 0.0))
         if memory.heard_m[i, j, 2] >= figures.grounded_height_m:
-            above &= math.hypot(dx, dy) >= figures.rise_clearance_m
+            above = above and _are_apart(dx, dy, figures.rise_clearance_m)
         if dz < -figures.grounded_height_m:
-            below &= math.hypot(dx, dy) >= figures.descent_clearance * memory.distance_m[i, j]
+            below = below and _are_apart(dx, dy, figures.descent_clearance * memory.distance_m[i, j])
     answers.neighbours[i], answers.clear_above[i], answers.clear_below[i] = count, above, below
     answers.distance_min_m[i] = math.sqrt(square) if count else np.nan
     answers.age_max_s[i] = oldest_s if count else np.nan
     return count
+
+
+@compiled
+def _are_apart(dx: float, dy: float, least: float) -> bool:
+    """Whether hypot(dx, dy) is at least so much, for which one of them is mostly enough."""
+    return abs(dx) >= least or abs(dy) >= least or math.hypot(dx, dy) >= least
 
 
 @compiled
@@ -423,4 +493,6 @@ def prepare() -> None:
         memory, answers = empty_memory(1, 1, box_m, box_m), empty_answers(1)
         command(memory, figures, nobody, 0.0, answers)
         hear_in_turn(memory, figures, 0, nobody, nobody, np.zeros(0), np.zeros((0, 3)))
+        hear_all(memory, figures, np.zeros((1, 0), np.bool_), np.zeros(0), np.zeros((0, 3)))
+        take_poses(memory, np.zeros(0, np.bool_), np.zeros(0), np.zeros((0, 3)))
         hear(memory, figures, 0, 0, 0.0, 0.0, 0.0, 0.0)

@@ -31,7 +31,16 @@ class VehiclePhase(IntEnum):
     @property
     def airborne(self) -> bool:
         """Whether other drones must expect it in the air."""
-        return VehiclePhase.TAKING_OFF <= self <= VehiclePhase.LANDING
+        return self in _AIRBORNE
+
+    @property
+    def on_mission(self) -> bool:
+        """Whether it is in the air at its height, where policies decide and supplies count."""
+        return self in _ON_MISSION
+
+
+_ON_MISSION = frozenset((VehiclePhase.HOLDING, VehiclePhase.FLYING))
+_AIRBORNE = _ON_MISSION | {VehiclePhase.TAKING_OFF, VehiclePhase.LANDING}
 
 
 class MissionPhase(IntEnum):

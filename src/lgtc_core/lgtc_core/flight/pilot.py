@@ -24,6 +24,7 @@ at once where there is nothing to follow.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, NamedTuple
@@ -31,7 +32,9 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lgtc_core.flight import flight_memory
 from lgtc_core.flight.command import SafeCommand
+from lgtc_core.flight.flight_memory import Memory
 from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, HASTE, MissionPhase, SafetyMode, Tier, VehiclePhase
 from lgtc_core.flight.reference import Reference, Setpoint
 from lgtc_core.schema import Bounds
@@ -115,22 +118,27 @@ class Pilot:
         arena: for the flight height.
         params: times and tolerances.
         rejoins: whether a drone that is charged takes off in mid-mission.
+        memory: where it is kept what it knows; without, it has its own.
+        i: row of `memory`.
     """
 
-    def __init__(self, arena: Arena, params: PilotParams, rejoins: bool = False) -> None:
+    def __init__(
+        self, arena: Arena, params: PilotParams, rejoins: bool = False, memory: Memory | None = None, i: int = 0
+    ) -> None:
         self.arena, self.params, self.rejoins = arena, params, rejoins
         self.phase = VehiclePhase.GROUNDED
         self.reason = ""
+        self._memory, self._i = memory or flight_memory.empty_memory(1), i
+        for limits in ("command_timeout_s", "stall_s", "grounded_height_m", "leash_m", "velocity_lag_s"):
+            getattr(self._memory, limits)[i] = getattr(params, limits)
         self._level_m = arena.flight_height_m - params.height_tolerance_m
-        self._reference = Reference(params.leash_m, params.velocity_lag_s)
+        rows = self._memory.reference_m[i], self._memory.reference_mps[i]
+        self._reference = Reference(params.leash_m, params.velocity_lag_s, *rows)
         self._requested: str | None = None
         self._at_once = False
         self._entered_s = 0.0
-        self._last_s: float | None = None
         self._silent_since_s: float | None = None  # last setpoint of a pilot that was silent and does not look yet
         self._ordered: tuple[Action, float, float] | None = None  # action, when, height then
-        self._pose_seen_s = 0.0
-        self._command_seen_s = 0.0
         self._down_since_s: float | None = None
         self._placing_since_s: float | None = None  # of the search for a free place; None: descending, or not landing
         self._still_since_s = 0.0
@@ -139,6 +147,7 @@ class Pilot:
     def land(self, reason: str) -> None:
         """An operator's order to land; carried out by the next `update`. On the ground: never take off."""
         self._requested = reason
+        self._memory.flies[self._i] = False
 
     def take_over(self, now_s: float, reference_m: Array | None, reason: str) -> None:
         """Go on where another pilot stopped.
@@ -149,10 +158,10 @@ class Pilot:
                 it streamed none, as the firmware was taking off or landing: land.
             reason: why, one sentence.
         """
-        self._pose_seen_s = self._command_seen_s = now_s
+        self._memory.pose_seen_s[self._i] = self._memory.command_seen_s[self._i] = now_s
         if reference_m is None:
             self._enter(now_s, VehiclePhase.TAKING_OFF, reason)
-            self._requested = reason
+            self.land(reason)
         else:
             self._reference.reset(reference_m)
             self._enter(now_s, VehiclePhase.HOLDING, reason)
@@ -160,7 +169,8 @@ class Pilot:
     def descend(self, reason: str) -> None:
         """Land where the drone is, at once; carried out by the next `update`. Nothing if it is down or sinking."""
         if self.phase is not VehiclePhase.LANDING or self._placing_since_s is not None:
-            self._requested, self._at_once = reason, True
+            self.land(reason)
+            self._at_once = True
 
     def update(
         self,
@@ -181,15 +191,33 @@ class Pilot:
             command: newest safe command; None: none yet.
             may_take_off: whether the battery holds enough for a take-off.
         """
-        dt_s = 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
-        self._last_s = now_s
+        memory, i = self._memory, self._i
+        last_s = float(memory.updated_s[i])
+        dt_s = 0.0 if math.isnan(last_s) else max(0.0, now_s - last_s)
+        memory.updated_s[i] = now_s
+        order = self._update(now_s, dt_s, mission, tier, position_m, command, may_take_off)
+        noticed = self._requested, self._silent_since_s, self._down_since_s
+        memory.flies[i] = self.phase is VehiclePhase.FLYING and noticed == (None, None, None)
+        return order
+
+    def _update(
+        self,
+        now_s: float,
+        dt_s: float,
+        mission: MissionPhase | None,
+        tier: Tier,
+        position_m: Array | None,
+        command: SafeCommand | None,
+        may_take_off: bool,
+    ) -> Order:
+        """`update`, `dt_s` after the last one."""
         if dt_s >= self.params.stall_s and self.phase.airborne:
             self._silent_since_s = now_s - dt_s if self._silent_since_s is None else self._silent_since_s
         if position_m is not None:
-            self._pose_seen_s = now_s
+            self._memory.pose_seen_s[self._i] = now_s
         fresh = command if self._is_fresh(now_s, command) else None
         if fresh is not None:
-            self._command_seen_s = now_s
+            self._memory.command_seen_s[self._i] = now_s
         if self._silent_since_s is not None and not self._awake(now_s, self._silent_since_s, position_m, fresh):
             return self._order(Action.NONE)
         if self.phase is VehiclePhase.GROUNDED and mission is MissionPhase.TAKE_OFF:
@@ -238,6 +266,8 @@ class Pilot:
     ) -> str | None:
         """Why a drone in the air must land now: a sentence, '' where the mission says so, None where it need not."""
         p = self.params
+        unseen_s = now_s - float(self._memory.pose_seen_s[self._i])
+        unheard_s = now_s - float(self._memory.command_seen_s[self._i])
         if self._requested is not None:
             return self._requested
         if tier >= Tier.LAND:
@@ -246,14 +276,14 @@ class Pilot:
             return "the supervisor is silent"
         if mission in (MissionPhase.LAND, MissionPhase.ABORT, MissionPhase.DONE):
             return ""
-        if now_s - self._pose_seen_s > p.pose_lost_s:
-            return f"no pose for {now_s - self._pose_seen_s:.2f} s"
+        if unseen_s > p.pose_lost_s:
+            return f"no pose for {unseen_s:.2f} s"
         if self.phase is VehiclePhase.TAKING_OFF:
             return None
         if command is not None and command.mode is SafetyMode.POSE_LOST:
             return f"pose lost: {command.reason}"
-        if mission is MissionPhase.ACTIVE and now_s - self._command_seen_s > p.command_lost_s:
-            return f"no safe command for {now_s - self._command_seen_s:.1f} s"
+        if mission is MissionPhase.ACTIVE and unheard_s > p.command_lost_s:
+            return f"no safe command for {unheard_s:.1f} s"
         return None
 
     def _on_ground(self, now_s: float, tier: Tier, position_m: Array | None, may_take_off: bool) -> Order:
@@ -287,7 +317,7 @@ class Pilot:
         if height_m >= self._level_m:
             self._reference.reset(np.array([position_m[0], position_m[1], self.arena.flight_height_m]))
             self._enter(now_s, VehiclePhase.HOLDING, "")
-            self._command_seen_s = now_s
+            self._memory.command_seen_s[self._i] = now_s
             return self._order(Action.STREAM, self._reference.advance(np.zeros(3), 0.0, position_m))
         if now_s - self._entered_s > self.params.take_off_timeout_s:
             return self._begin_landing(now_s, f"at {height_m:.2f} m when the take-off should have been complete")
@@ -378,6 +408,7 @@ class Pilot:
 
     def _enter(self, now_s: float, phase: VehiclePhase, reason: str) -> None:
         self.phase, self.reason, self._entered_s, self._down_since_s = phase, reason, now_s, None
+        self._memory.phase[self._i] = phase
 
     def _give(self, now_s: float, action: Action, height_m: float) -> Order:
         """An order that is remembered, so that it can be given again if it has no effect."""

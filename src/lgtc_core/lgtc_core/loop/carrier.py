@@ -29,6 +29,8 @@ from lgtc_core.schema import Bounds
 from lgtc_core.wire import UNKNOWN_M, BatteryReading, MissionReport, Pose, Resources, VehicleReport
 from lgtc_core.world import rules
 
+_ACTIVE, _HAND_OVER = MissionPhase.ACTIVE, Tier.HAND_OVER
+
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierParams:
@@ -125,11 +127,8 @@ class Carrier:
         """
         pose = self._pose
         fresh = pose is not None and now_s - pose.stamp_s <= self.params.pose_lifetime_s
-        serving = (
-            fresh
-            and self._mission is MissionPhase.ACTIVE
-            and self._vehicle in (VehiclePhase.HOLDING, VehiclePhase.FLYING)
-        )
+        vehicle = self._vehicle
+        serving = fresh and self._mission is _ACTIVE and vehicle is not None and vehicle.on_mission
         battery = self._monitor.update(now_s, self._voltage_v, self.account.battery(math.nan))
         battery = self._handed_over(now_s, battery, serving)
         offers: list[Offer] = []
@@ -153,13 +152,14 @@ class Carrier:
 
     def _handed_over(self, now_s: float, battery: BatteryView, serving: bool) -> BatteryView:
         """The battery's view; at its hand-over level that of a drone that lands, once it is relieved."""
-        if battery.tier < Tier.HAND_OVER:
+        if battery.tier < _HAND_OVER:
             self._needed_s, self._relieved = None, False
-        elif battery.tier is Tier.HAND_OVER and not self._relieved:
+            return battery
+        if battery.tier is _HAND_OVER and not self._relieved:
             if self._needed_s is None or not serving or self._is_needed():
                 self._needed_s = now_s
             self._relieved = now_s - self._needed_s >= self.params.relieved_s
-        if battery.tier is Tier.HAND_OVER and self._relieved:
+        if battery.tier is _HAND_OVER and self._relieved:
             return battery._replace(tier=Tier.LAND, reason=f"relieved; {battery.reason}")
         return battery
 

@@ -31,6 +31,8 @@ from lgtc_core.wire import MissionReport, Pose, Resources, VehicleReport
 Array = npt.NDArray[np.float64]
 
 
+_ACTIVE, _HAND_OVER = MissionPhase.ACTIVE, Tier.HAND_OVER
+
 STAY_GAIN_PER_S, STAY_SPEED_MPS = 1.0, 0.3
 """How fast a drone that hands over flies back to its place: per metre of distance, and at most."""
 
@@ -145,21 +147,20 @@ class Decider:
         Raises:
             ContractError, InputError: see `Mind.decide`.
         """
-        return tick_all([self], now_s)[0]
+        made = tick_together([self], now_s).decisions
+        return made[0] if made else None
 
     def _inputs(self, now_s: float) -> _Inputs | None:
         """What there is to decide on, if anything; what a mind that is switched off knows is forgotten."""
         resources = self._resources
-        on_mission = self._mission is MissionPhase.ACTIVE and self._vehicle in (
-            VehiclePhase.HOLDING,
-            VehiclePhase.FLYING,
-        )
+        vehicle = self._vehicle
+        on_mission = self._mission is _ACTIVE and vehicle is not None and vehicle.on_mission
         tier = Tier.CRITICAL if resources is None else resources.tier
-        if not (on_mission and tier is Tier.HAND_OVER):
+        if not (on_mission and tier is _HAND_OVER):
             self._stay_m = None
         elif self._stay_m is None and self._pose is not None:
             self._stay_m = np.array(self._pose.position_m[:2])
-        on = on_mission and tier <= Tier.WARN
+        on = on_mission and tier < _HAND_OVER
         if self._switched_on and not on:
             self.mind.reset()
         self._switched_on = on
@@ -170,25 +171,41 @@ class Decider:
         return _Inputs(self._pose.position_m[:2], resources.supply, self._demand)
 
 
-def tick_all(deciders: Sequence[Decider], now_s: float) -> list[Decision | None]:
+class Ticked(NamedTuple):
+    """What k of several deciders decided."""
+
+    which: list[int]
+    """Who they are, in ascending order."""
+    decisions: Sequence[Decision]
+    velocity_mps: Array  # (k, 2)
+    """Nominal velocities, frame "world" [m/s]."""
+    said: Sequence[Features]
+    """To the neighbours."""
+
+
+def tick_together(deciders: Sequence[Decider], now_s: float) -> Ticked:
     """The decisions of several drones at `now_s`: those whose minds share a memory and who see one demand, together.
 
     Raises:
         ContractError, InputError: see `Minds.decide`.
     """
     together: dict[tuple[int, int], list[tuple[int, Mind, _Inputs]]] = {}
-    decisions: list[Decision | None] = [None] * len(deciders)
+    made: dict[int, Decision] = {}
     for at, decider in enumerate(deciders):
         mind, given = decider.mind, decider._inputs(now_s)
         if given is not None and isinstance(mind, Mind):
             together.setdefault((id(mind.minds), id(given.demand)), []).append((at, mind, given))
         elif given is not None:
-            decisions[at] = mind.decide(now_s, *given)
+            made[at] = mind.decide(now_s, *given)
     for group in together.values():
         places, members, givens = zip(*group, strict=True)
-        positions_m, supplies = (np.array(rows) for rows in list(zip(*givens, strict=True))[:2])
+        positions_m, supplies, demands = zip(*givens, strict=True)
         indices = [mind.index for mind in members]
-        made = members[0].minds.decide(indices, now_s, positions_m, supplies, givens[0].demand)
-        for at, decision in zip(places, made, strict=True):
-            decisions[at] = decision
-    return decisions
+        decided = members[0].minds.decide(indices, now_s, np.array(positions_m), np.array(supplies), demands[0])
+        if len(together) == 1 and not made:
+            return Ticked(list(places), decided, decided.velocity_mps, decided.features)
+        made.update(zip(places, decided, strict=True))
+    which = sorted(made)
+    decisions = [made[at] for at in which]
+    velocities_mps = np.array([decision.velocity_mps for decision in decisions]).reshape(-1, 2)
+    return Ticked(which, decisions, velocities_mps, [decision.features for decision in decisions])

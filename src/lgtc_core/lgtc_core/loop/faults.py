@@ -191,7 +191,7 @@ class Sensors:
 
     def measured(self, faults: Iterable[Fault], poses: dict[str, Pose]) -> dict[str, Pose]:
         """The poses that are told instead of the true ones."""
-        faults = [fault for fault in faults if fault.kind in _SENSOR_KINDS]
+        faults = [fault for fault in faults if fault.kind in SENSOR_KINDS]
         told, frozen = {}, {}
         for name, pose in poses.items():
             position_m: Array | None = pose.position_m
@@ -210,7 +210,7 @@ class Sensors:
         return told
 
 
-_SENSOR_KINDS = (FaultKind.SILENT_SENSOR, FaultKind.FROZEN_SENSOR, FaultKind.POSITION_JUMP)
+SENSOR_KINDS = (FaultKind.SILENT_SENSOR, FaultKind.FROZEN_SENSOR, FaultKind.POSITION_JUMP)
 
 
 def direction(seed: int, drone: str) -> Array:

@@ -17,10 +17,11 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 
+from lgtc_core.flight import flight_memory
 from lgtc_core.flight.command import SafeCommand
+from lgtc_core.flight.flight_memory import Memory
 from lgtc_core.flight.phases import Tier, VehiclePhase
 from lgtc_core.flight.pilot import Order, Pilot, PilotParams
-from lgtc_core.flight.reference import Setpoint
 from lgtc_core.schema import Bounds
 from lgtc_core.wire import UNKNOWN_M, MissionReport, Pose, Resources, VehicleReport
 from lgtc_core.world.arena import Arena
@@ -47,33 +48,45 @@ class Flyer:
         arena: for the flight height.
         params: lifetimes, and the pilot's times and tolerances.
         rejoins: whether it takes off again, once charged, while the mission goes on.
+        memory: where it is kept what it knows; without, it has its own.
+        i: row of `memory`.
     """
 
-    def __init__(self, arena: Arena, params: FlyerParams | None = None, rejoins: bool = False) -> None:
+    def __init__(
+        self,
+        arena: Arena,
+        params: FlyerParams | None = None,
+        rejoins: bool = False,
+        memory: Memory | None = None,
+        i: int = 0,
+    ) -> None:
         self.params = params or FlyerParams()
-        self.pilot = Pilot(arena, self.params.pilot, rejoins)
-        self._pose: Pose | None = None
+        self._memory, self._i = memory or flight_memory.empty_memory(1), i
+        for lifetime in ("pose_lifetime_s", "mission_lifetime_s", "resources_lifetime_s"):
+            getattr(self._memory, lifetime)[i] = getattr(self.params, lifetime)
+        self.pilot = Pilot(arena, self.params.pilot, rejoins, self._memory, i)
         self._command: SafeCommand | None = None
         self._resources: Resources | None = None
         self._mission: MissionReport | None = None
-        self._setpoint: Setpoint | None = None
-        self._setpoint_s = math.nan
 
     def pose(self, pose: Pose) -> None:
         """Own pose."""
-        self._pose = pose
+        self._memory.pose_s[self._i], self._memory.pose_m[self._i] = pose
 
     def command(self, command: SafeCommand) -> None:
         """Safe command of the own guard."""
         self._command = command
+        self._memory.command_s[self._i] = command.stamp_s
 
     def resources(self, resources: Resources) -> None:
         """Battery's tier."""
         self._resources = resources
+        self._memory.resources_s[self._i], self._memory.tier[self._i] = resources.stamp_s, resources.tier
 
     def mission(self, report: MissionReport) -> None:
         """What the team is to do."""
         self._mission = report
+        self._memory.mission_s[self._i], self._memory.mission[self._i] = report.stamp_s, report.phase
 
     def land(self, reason: str) -> None:
         """An operator, or the end of the process, lands this drone."""
@@ -88,8 +101,7 @@ class Flyer:
         """Whether all that a flight needs has been heard lately."""
         return (
             self._position(now_s) is not None
-            and self._command is not None
-            and now_s - self._command.stamp_s <= self.params.pilot.command_timeout_s
+            and bool(now_s - self._memory.command_s[self._i] <= self.params.pilot.command_timeout_s)
             and self._resources is not None
             and now_s - self._resources.stamp_s <= self.params.resources_lifetime_s
         )
@@ -109,21 +121,22 @@ class Flyer:
             resources is not None and resources.may_take_off,
         )
         if order.setpoint is not None:
-            self._setpoint, self._setpoint_s = order.setpoint, now_s
+            self._memory.setpoint_s[self._i] = now_s
         elif order.phase not in (VehiclePhase.HOLDING, VehiclePhase.FLYING):
-            self._setpoint, self._setpoint_s = None, math.nan
+            self._memory.setpoint_s[self._i] = math.nan
         return order
 
     def report(self, now_s: float) -> VehicleReport:
         """Where the vehicle is between the ground and the ground."""
+        setpoint_s = float(self._memory.setpoint_s[self._i])
         return VehicleReport(
             stamp_s=now_s,
             phase=self.pilot.phase,
             reason=self.pilot.reason,
-            reference_m=UNKNOWN_M if self._setpoint is None else self._setpoint.position_m,
-            setpoint_age_s=now_s - self._setpoint_s,
+            reference_m=UNKNOWN_M if math.isnan(setpoint_s) else self._memory.reference_m[self._i].copy(),
+            setpoint_age_s=now_s - setpoint_s,
         )
 
     def _position(self, now_s: float) -> Array | None:
-        pose = self._pose
-        return None if pose is None or now_s - pose.stamp_s > self.params.pose_lifetime_s else pose.position_m
+        aged = now_s - self._memory.pose_s[self._i] > self.params.pose_lifetime_s
+        return None if aged else self._memory.pose_m[self._i]

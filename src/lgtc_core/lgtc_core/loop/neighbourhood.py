@@ -59,8 +59,9 @@ class Neighbourhood:
     def __init__(self, drone: str, radius_m: float, params: NeighbourhoodParams | None = None) -> None:
         self.drone, self.radius_m = drone, radius_m
         self.params = params or NeighbourhoodParams()
-        self._own_m: Array | None = None
-        self._seen: dict[str, Sighting] = {}
+        self._own_m: tuple[float, float] | None = None
+        self._seen: dict[str, tuple[float, tuple[float, float]]] = {}
+        """When and where others were."""
         self._near: frozenset[str] = frozenset()
 
     @property
@@ -74,8 +75,7 @@ class Neighbourhood:
         Raises:
             InputError: not finite; the old position stays.
         """
-        _check_finite(position_m, f"position of {self.drone}")
-        self._own_m = np.array(position_m, float)
+        self._own_m = _finite(position_m, "position of", self.drone)
 
     def sighted(self, sighting: Sighting) -> None:
         """Take in one presence. An older one than already known is dropped.
@@ -83,34 +83,31 @@ class Neighbourhood:
         Raises:
             InputError: position not finite; nothing was changed.
         """
-        _check_finite(sighting.position_m, f"presence of {sighting.drone}")
-        last = self._seen.get(sighting.drone)
-        if sighting.drone != self.drone and (last is None or sighting.stamp_s > last.stamp_s):
-            self._seen[sighting.drone] = sighting
+        drone, stamp_s, position_m = sighting
+        at_m = _finite(position_m, "presence of", drone)
+        last = self._seen.get(drone)
+        if drone != self.drone and (last is None or stamp_s > last[0]):
+            self._seen[drone] = stamp_s, at_m
 
     def update(self, now_s: float) -> frozenset[str]:
         """Near team-mates at `now_s`; without an own position, everybody who was heard lately."""
         limit_m = self.radius_m + self.params.margin_m
         self._seen = {
-            name: sighting
-            for name, sighting in self._seen.items()
-            if -AHEAD_S <= now_s - sighting.stamp_s <= self.params.silence_s
+            name: seen for name, seen in self._seen.items() if -AHEAD_S <= now_s - seen[0] <= self.params.silence_s
         }
         self._near = frozenset(
             name
-            for name, sighting in self._seen.items()
+            for name, (_, at_m) in self._seen.items()
             if self._own_m is None
-            or _distance_m(sighting.position_m, self._own_m)
+            or math.hypot(at_m[0] - self._own_m[0], at_m[1] - self._own_m[1])
             <= limit_m + (self.params.hysteresis_m if name in self._near else 0.0)
         )
         return self._near
 
 
-def _distance_m(a_m: Array, b_m: Array) -> float:
-    """Horizontal distance [m]."""
-    return math.hypot(a_m[0] - b_m[0], a_m[1] - b_m[1])
-
-
-def _check_finite(position_m: Array, what: str) -> None:
-    if not all(map(math.isfinite, position_m)):
-        raise InputError(what, str(position_m), "three finite numbers [m]")
+def _finite(position_m: Array, what: str, drone: str) -> tuple[float, float]:
+    """Where that is over ground."""
+    x, y, z = position_m.tolist()
+    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
+        raise InputError(f"{what} {drone}", str(position_m), "three finite numbers [m]")
+    return x, y

@@ -14,6 +14,7 @@ from lgtc_core.fleet.team import Edit
 from lgtc_core.flight.phases import Tier
 from lgtc_core.wire import Resources
 
+_HAND_OVER = Tier.HAND_OVER
 _PART = re.compile(r"(?P<whole>.*)#(?P<number>[1-9]\d{0,3})/(?P<of>[1-9]\d{0,3})", re.DOTALL)
 
 
@@ -22,7 +23,7 @@ def report(book: DemandBook, drone: str, resources: Resources) -> Answer:
     if resources.kinds != book.kinds:
         got, expected = ", ".join(resources.kinds) or "none", ", ".join(book.kinds)
         return Answer(False, f"resources of {drone}: got the kinds {got}; expected {expected}, one fleet file for all")
-    leaving = resources.tier >= Tier.HAND_OVER
+    leaving = resources.tier >= _HAND_OVER
     return book.presence(
         drone, resources.stamp_s, resources.position_m[:2], resources.supply, resources.serving, leaving
     )

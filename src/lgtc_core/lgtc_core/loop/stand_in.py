@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 
 from lgtc_core.errors import ConfigError
 from lgtc_core.flight.airframe import Airframe
@@ -38,6 +39,9 @@ from lgtc_core.loop.flyer import Flyer, FlyerParams
 from lgtc_core.schema import Bounds
 from lgtc_core.wire import MissionReport, Pose, VehicleReport
 from lgtc_core.world.arena import Arena
+
+Array = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 SIGNATURE = "stand-in"
 """Begins the reason in every report that a stand-in makes in its owner's place."""
@@ -141,6 +145,10 @@ class StandIn:
     def neighbour(self, name: str, pose: Pose) -> None:
         """Another drone's pose. Needed only while `flying`."""
         self.guard.neighbour(name, *pose)
+
+    def meet(self, heard: Bools, stamp_s: Array, position_m: Array) -> None:
+        """Positions of all of `others`, see `Guard.meet`. Needed only while `flying`."""
+        self.guard.meet(heard, stamp_s, position_m)
 
     def land(self, reason: str) -> None:
         """Land the drone if the stand-in has it."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from lgtc_core.errors import ContractError, InputError
 from lgtc_core.mind import observation as layout
 from lgtc_core.mind.card import ModelCard, load_card
 from lgtc_core.mind.observation import Observation
+from lgtc_core.rows import Rows
 from lgtc_core.slots import Slots
 from lgtc_core.world.arena import Arena
 
@@ -132,6 +134,66 @@ class Decision(NamedTuple):
     step_time_s: float  # of the network alone, for the record only
 
 
+@dataclass(frozen=True, eq=False)
+class Said(Rows[Features]):
+    """Messages of k drones at one moment, as `Minds` make them: finite, and as wide as the contract says."""
+
+    drones: tuple[str, ...]
+    sequence: Ints  # (k,)
+    stamp_s: Array  # (k,)
+    position_m: Array  # (k, 2)
+    contract: str  # of all
+    data: Array32  # (k, D)
+
+    @classmethod
+    def of(cls, features: Sequence[Features]) -> Said:
+        """Messages of the same contract; at least one."""
+        drones, sequence, stamp_s, position_m, contracts, data = zip(*features, strict=True)
+        return cls(drones, np.array(sequence), np.array(stamp_s), np.array(position_m), contracts[0], np.array(data))
+
+    def __len__(self) -> int:
+        return len(self.drones)
+
+    def row(self, i: int) -> Features:
+        """The message of one of them."""
+        stamp_s = float(self.stamp_s[i])
+        number, at_m, data = int(self.sequence[i]), self.position_m[i], self.data[i]
+        return Features(self.drones[i], number, stamp_s, at_m, self.contract, data)
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions(Rows[Decision]):
+    """What k minds decided at one tick. Arrays as in `Decision`, with a leading dimension of k."""
+
+    velocity_mps: Array
+    action: Array32
+    features: Said
+    consumers: tuple[str, ...]
+    assignment: Array32
+    state: Array32
+    neighbours_heard: Ints
+    oldest_message_age_s: Array
+    step_time_s: float
+
+    def __len__(self) -> int:
+        return len(self.velocity_mps)
+
+    def row(self, i: int) -> Decision:
+        """The decision of one of them."""
+        return Decision(
+            velocity_mps=self.velocity_mps[i],
+            action=self.action[i],
+            features=self.features[i],
+            consumers=self.consumers,
+            assignment=self.assignment[i],
+            chosen=int(self.assignment[i].argmax()) if self.consumers else -1,
+            state=self.state[i],
+            neighbours_heard=int(self.neighbours_heard[i]),
+            oldest_message_age_s=float(self.oldest_message_age_s[i]),
+            step_time_s=self.step_time_s,
+        )
+
+
 class Minds:
     """Recurrent policies of several drones that share one network and one memory: one run of it decides for all.
 
@@ -192,22 +254,21 @@ class Minds:
         Raises:
             ContractError, InputError: see `check`. Nothing changed.
         """
-        if not said:
+        if not len(said):
             return
-        self.check(said)
-        columns = np.array([self._slot(features) for features in said])
-        stamp_s = np.array([features.stamp_s for features in said])
-        position_m = np.array([features.position_m for features in said])
-        newer = heard & (stamp_s > self._inbox.stamp_s[:, columns]) & self._near(position_m, self._position_m[:, None])
-        rows, which = np.nonzero(newer)
+        if not isinstance(said, Said) or said.contract != self.model.card.contract:
+            self.check(said)
+            said = Said.of(said)
+        columns = np.array([self._slot(*sender) for sender in zip(said.drones, said.stamp_s.tolist(), strict=True)])
+        inbox, near = self._inbox, self._near(said.position_m, self._position_m[:, None])
+        rows, which = np.nonzero(heard & (said.stamp_s > inbox.stamp_s[:, columns]) & near)
         at = rows, columns[which]
-        self._inbox.stamp_s[at], self._inbox.position_m[at] = stamp_s[which], position_m[which]
-        self._inbox.sequence[at] = np.array([features.sequence for features in said])[which]
-        self._inbox.data[at] = np.array([features.data for features in said])[which]
+        inbox.stamp_s[at], inbox.position_m[at] = said.stamp_s[which], said.position_m[which]
+        inbox.sequence[at], inbox.data[at] = said.sequence[which], said.data[which]
 
     def hear_one(self, i: int, features: Features) -> Heard:
         """Mind i takes in one message that was checked, or drops it for a named reason."""
-        at = i, self._slot(features)
+        at = i, self._slot(features.drone, features.stamp_s)
         if features.stamp_s <= self._inbox.stamp_s[at]:
             return Heard.DUPLICATE if features.sequence == self._inbox.sequence[at] else Heard.OLD
         if not self._near(features.position_m, self._position_m[i]):
@@ -219,7 +280,7 @@ class Minds:
 
     def decide(
         self, minds: Sequence[int], now_s: float, position_m: Array, supply: Array, demand: DemandView
-    ) -> list[Decision]:
+    ) -> Decisions:
         """One policy tick of several minds, each the same to rounding as alone.
 
         Args:
@@ -237,7 +298,7 @@ class Minds:
         if not (_all_finite(position_m) and _all_finite(supply)):
             for j, i in enumerate(minds):
                 check_finite(self.drones[i], position_m[j], supply[j])
-        demanded = self._wanted(demand)
+        demanded = self._wanted(demand, len(rows))
         p = self.arena.to_normalised(position_m)
         counts, oldest_s, neighbours = self._heard(rows, now_s, p)
         padded = np.zeros((len(rows), self.model.card.resource_kinds))
@@ -245,8 +306,8 @@ class Minds:
         data, seen, mask = neighbours
         observation = Observation(
             own=layout.own(p, padded).astype(np.float32),
-            consumers=demanded.consumers if len(rows) == 1 else np.repeat(demanded.consumers, len(rows), 0),
-            consumer_mask=demanded.mask if len(rows) == 1 else np.repeat(demanded.mask, len(rows), 0),
+            consumers=demanded.consumers,
+            consumer_mask=demanded.mask,
             neighbours=data,
             neighbours_seen=seen,
             neighbour_mask=mask,
@@ -261,26 +322,30 @@ class Minds:
         self._state[rows], self._position_m[rows] = output.state, position_m
         self._sequence[rows] += 1
         velocity_mps = layout.action_to_velocity(output.action.astype(float), self._speeds_mps[rows, None])
-        assignment = output.assignment[:, demanded.slots]
-        chosen = assignment.argmax(1).tolist() if demanded.slots else [-1] * len(rows)
-        kept_m, contract, sequence = (
-            np.array(position_m, float),
-            self.model.card.contract,
-            self._sequence[rows].tolist(),
+        return Decisions(
+            velocity_mps,
+            output.action,
+            Said(
+                tuple(self.drones[i] for i in minds),
+                self._sequence[rows],
+                np.full(len(rows), now_s),
+                np.array(position_m, float),
+                self.model.card.contract,
+                output.message,
+            ),
+            demanded.names,
+            output.assignment[:, demanded.slots],
+            output.state,
+            counts,
+            oldest_s,
+            step_time_s,
         )
-        return [
-            Decision(
-                velocity_mps[j], output.action[j],
-                Features(self.drones[i], sequence[j], now_s, kept_m[j], contract, output.message[j]),
-                demanded.names, assignment[j], chosen[j], output.state[j], counts[j], oldest_s[j], step_time_s,
-            )
-            for j, i in enumerate(minds)
-        ]  # fmt: skip
 
-    def _wanted(self, demand: DemandView) -> _Demanded:
-        """The demand for the network; made once per view."""
-        if self._demanded is not None and self._demanded.view is demand:
-            return self._demanded
+    def _wanted(self, demand: DemandView, count: int) -> _Demanded:
+        """The demand for so many minds; kept as long as it is the same."""
+        known = self._demanded
+        if known is not None and known.view is demand and len(known.mask) == count:
+            return known
         card = self.model.card
         slots = [consumer.slot for consumer in demand.consumers]
         highest = max(slots, default=-1) + 1
@@ -293,7 +358,7 @@ class Minds:
         arrays = demand.arrays(self.arena, card.resource_kinds)
         rows = layout.consumers(arrays.d, arrays.demanded, arrays.remaining, arrays.kind)
         names = tuple(consumer.name for consumer in demand.consumers)
-        self._demanded = _Demanded(demand, slots, names, _batch(rows), _batch(arrays.mask))
+        self._demanded = _Demanded(demand, slots, names, _batch(rows, count), _batch(arrays.mask, count))
         return self._demanded
 
     def _near(self, a_m: Array, b_m: Array) -> Bools:
@@ -301,9 +366,7 @@ class Minds:
         offset_m = a_m - b_m
         return np.asarray(~(np.hypot(offset_m[..., 0], offset_m[..., 1]) > self.arena.radius_m), np.bool_)
 
-    def _heard(
-        self, rows: Ints, now_s: float, p: Array
-    ) -> tuple[list[int], list[float], tuple[Array32, Array32, Array32]]:
+    def _heard(self, rows: Ints, now_s: float, p: Array) -> tuple[Ints, Array, tuple[Array32, Array32, Array32]]:
         """Of each mind: how many messages are usable, the age of the oldest [s], and the network's three inputs."""
         inbox = self._inbox
         stamp_s = inbox.stamp_s[rows]
@@ -322,7 +385,7 @@ class Minds:
             n = len(rows)
             nothing = np.zeros((n, 1, inbox.data.shape[2]), np.float32)
             inputs = nothing, np.zeros((n, 1, 3), np.float32), np.zeros((n, 1), np.float32)
-            return [0] * n, [math.nan] * n, inputs
+            return counts, np.full(n, np.nan), inputs
         first = np.argsort(~usable, axis=1, kind="stable")[:, :k]  # the usable ones, in the order of the slots
         every = np.arange(len(rows))[:, None]
         mask = usable[every, first]
@@ -332,14 +395,14 @@ class Minds:
         data[~mask] = 0.0
         oldest_s = np.where(counts > 0, np.max(age_s, axis=1, where=usable, initial=0.0), np.nan)
         inputs = data, seen.astype(np.float32), mask.astype(np.float32)
-        return counts.tolist(), oldest_s.tolist(), inputs
+        return counts, oldest_s, inputs
 
-    def _slot(self, features: Features) -> int:
-        """Column of a sender."""
-        slot = self._slots.find(features.drone)
+    def _slot(self, drone: str, stamp_s: float) -> int:
+        """Column of a sender, who spoke at `stamp_s`."""
+        slot = self._slots.find(drone)
         if slot is None:
-            idle = np.all(self._inbox.stamp_s < features.stamp_s - FORGET_S, axis=0)
-            slot = self._slots.give(features.drone, idle)
+            idle = np.all(self._inbox.stamp_s < stamp_s - FORGET_S, axis=0)
+            slot = self._slots.give(drone, idle)
             if slot == len(idle):
                 self._inbox = _Inbox(*(np.concatenate([field, np.zeros_like(field)], 1) for field in self._inbox))
                 self._inbox.stamp_s[:, slot:] = -np.inf
@@ -410,8 +473,8 @@ class _Demanded(NamedTuple):
     view: DemandView
     slots: list[int]  # of the consumers
     names: tuple[str, ...]
-    consumers: Array32  # (1, M, 2 + 3 r)
-    mask: Array32  # (1, M)
+    consumers: Array32  # (n, M, 2 + 3 r)
+    mask: Array32  # (n, M)
 
 
 def _all_finite(values: npt.ArrayLike) -> bool:
@@ -430,6 +493,6 @@ def check_finite(drone: str, position_m: Array, supply: Array) -> None:
         raise InputError(f"pose or supply of {drone}", f"{position_m}, {supply}", "finite numbers")
 
 
-def _batch(row: Any) -> Array32:
-    """One agent's array as a float32 batch of one."""
-    return np.asarray(row, np.float32)[None]
+def _batch(row: Any, count: int) -> Array32:
+    """One agent's array as a float32 batch of `count` equal ones."""
+    return np.repeat(np.asarray(row, np.float32)[None], count, 0)
