@@ -26,10 +26,12 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
+from lgtc_core import topics
 from lgtc_core.errors import LgtcError
 from lgtc_nodes.kinds import DRONE_KINDS, TEAM_KINDS
 from lgtc_nodes.lifeline import Cause, Lifeline
 from lgtc_nodes.node import SwarmNode
+from lgtc_nodes.qos import EVERY_STEP, STREAMS
 
 SOON_S = 0.002
 """When simulated time has moved, what is due is done after the next message, or after so long without one."""
@@ -133,13 +135,21 @@ def _executor() -> Any:
 
 
 def share_clock(nodes: Sequence[Node]) -> None:
-    """Let all nodes of a process follow the first one's /clock: each would subscribe to it for itself otherwise."""
+    """Let all nodes of a process follow the first one's /clock, step by step.
+
+    Each would subscribe to it for itself otherwise, and keep the newest /clock only: the time of a process that is
+    behind would be ahead of what it has read, and it would call others silent who have spoken.
+    """
     first = nodes[0]._time_source
     for node in nodes[1:]:
         if node._time_source.ros_time_is_active != first.ros_time_is_active:
             continue  # it follows another clock
         node._time_source.detach_node()
         first.attach_clock(node.get_clock())
+    if first.ros_time_is_active:
+        nodes[0].destroy_subscription(first._clock_sub)
+        kind, _ = STREAMS[topics.CLOCK]
+        first._clock_sub = nodes[0].create_subscription(kind, topics.CLOCK, first.clock_callback, EVERY_STEP)
 
 
 def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline) -> None:

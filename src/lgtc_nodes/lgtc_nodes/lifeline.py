@@ -26,8 +26,9 @@ class LifelineParams:
     """From the last duty to the end, so that the last messages still leave."""
     start_s: float = 60.0
     """Longest wait for the first /mission; a loaded machine starts twenty processes in a fraction of it."""
-    silence_s: float = 3.0
-    """Silence of /mission after which the supervisor counts as gone: 30 heartbeats."""
+    silence_s: float = 6.0
+    """Silence of /mission after which the supervisor counts as gone: 60 heartbeats. Drones land long before; a machine
+    that starts a large team may keep one process from its messages for seconds."""
     grace_s: float = 20.0
     """Longest time that a duty may delay an end that was asked for; a landing from 2 m takes 8 s."""
 

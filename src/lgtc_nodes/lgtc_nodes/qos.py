@@ -1,10 +1,10 @@
 """Type and quality of service of every topic, chosen once, with reasons.
 
-- NEWEST: fast streams of which only the newest counts (poses, velocities, setpoints). Best effort: a repeated old
-  command is worse than a lost one, and the next follows in 20 ms. Depth 1, so that a slow reader acts on now, not on
-  a queue.
-- STREAM: fast streams of which each message counts a little (features, safety, policy state, battery). Best effort
-  for the same reason; a few deep, so that several of one burst arrive.
+- NEWEST: fast streams of which only the newest counts (poses, velocities with their safety, setpoints). Best effort: a
+  repeated old command is worse than a lost one, and the next follows in 20 ms. Depth 1, so that a slow reader acts on
+  now, not on a queue; velocity and safety of one command belong together, so both.
+- STREAM: fast streams of which each message counts a little (features, policy state, battery). Best effort for the same
+  reason; a few deep, so that several of one burst arrive.
 - STATE: slow states that others act on (resources, vehicle, presence, mission). Reliable: a lost change of phase
   would cost a period of 100 ms or more.
 - LATCHED: like STATE, and whoever starts late still gets the last one (demand, faults, flight information).
@@ -47,6 +47,8 @@ def _profile(depth: int, *, reliable: bool, latched: bool = False) -> QoSProfile
 NEWEST = _profile(1, reliable=False)
 STREAM = _profile(5, reliable=False)
 STATE = _profile(5, reliable=True)
+EVERY_STEP = _profile(100, reliable=False)
+"""How a process hears /clock."""
 LATCHED = _profile(1, reliable=True, latched=True)
 
 
@@ -63,7 +65,7 @@ STREAMS: dict[str, Stream] = {
     topics.FEATURES: Stream(RosAgentFeatures, STREAM),
     topics.VELOCITY_NOMINAL: Stream(RosTwistStamped, NEWEST),
     topics.VELOCITY_SAFE: Stream(RosTwistStamped, NEWEST),
-    topics.SAFETY: Stream(RosSafetyStatus, STREAM),
+    topics.SAFETY: Stream(RosSafetyStatus, NEWEST),
     topics.RESOURCES: Stream(RosResourceState, STATE),
     topics.POLICY_STATE: Stream(RosPolicyState, STREAM),
     topics.BATTERY: Stream(RosBatteryState, STREAM),
