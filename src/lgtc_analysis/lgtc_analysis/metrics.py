@@ -21,6 +21,8 @@ from lgtc_core import schema
 from lgtc_core.flight.phases import Tier, VehiclePhase
 from lgtc_core.world import assignment, rules
 
+PACE_S = 5.0
+"""Stretch of flight over which its real-time factor is measured [s, ROS time]."""
 TICK_S = 0.05
 """Tick of the paper (20 Hz), where no model card says another."""
 MET_SHARE = 0.999
@@ -467,6 +469,22 @@ def quantiles_ms(values_s: Floats) -> tuple[float, float, float]:
         return (float("nan"), float("nan"), float("nan"))
     median, p99 = np.quantile(values_s, [0.5, 0.99])
     return (float(median) * 1e3, float(p99) * 1e3, float(values_s.max()) * 1e3)
+
+
+def real_time_factors(flight: Flight) -> Floats:
+    """ROS seconds per second of the recorder's clock, in each stretch of about `PACE_S` under the policies, (k,).
+
+    1 for real drones and for a simulator that keeps up; less where it waited for the others. By the stamps and receipts
+    of /mission.
+    """
+    rows = np.flatnonzero(within(flight.mission, flight.active_s))
+    if not len(rows):
+        return np.zeros(0)
+    ros_s, wall_s = flight.mission.time_s[rows], flight.mission.received_s[rows]
+    marks = np.searchsorted(ros_s, np.arange(ros_s[0], ros_s[-1] + 1e-9, PACE_S))
+    passed_s = np.diff(wall_s[marks])
+    factors: Floats = np.diff(ros_s[marks])[passed_s > 0] / passed_s[passed_s > 0]
+    return factors
 
 
 def tick_s(flight: Flight) -> float:

@@ -270,6 +270,9 @@ def _origin(flight: Flight) -> Iterator[tuple[str, str]]:
             yield f"score {key}", f"{value:.3g}" if isinstance(value, float) else str(value)
     for name, version in sorted(info.versions.items()):
         yield f"version of {name}", version
+    factors = metrics.real_time_factors(flight)
+    if info.receive_clock == "wall" and len(factors):
+        yield "real-time factor", f"{1 / np.mean(1 / factors):.2f}, in the slowest five seconds {factors.min():.2f}"
     ages = metrics.message_ages_s(flight)
     if len(ages):
         yield (

@@ -194,6 +194,15 @@ def test_latencies_are_those_of_the_recorders_clock(flight: Flight) -> None:
     assert median <= p99 + 1e-9 <= largest + 2e-9
 
 
+def test_the_real_time_factor_is_that_of_the_recorders_clock(flight: Flight) -> None:
+    assert metrics.real_time_factors(flight) == pytest.approx(1.0)
+    slow = np.where(flight.mission.time_s < 5.0, 1.0, 4.0)  # real seconds per second
+    received_s = np.cumsum(np.diff(flight.mission.time_s, prepend=flight.mission.time_s[0]) * slow)
+    factors = metrics.real_time_factors(replace(flight, mission=replace(flight.mission, received_s=received_s)))
+    assert factors[0] == pytest.approx(1.0, abs=0.1)
+    assert factors[1:] == pytest.approx(0.25)
+
+
 def test_a_pose_without_an_answer_has_no_latency(flown: Flown, flight: Flight) -> None:
     paused = flown("wings stall")
     lost = len(metrics.pose_to_command_s(flight)) - len(metrics.pose_to_command_s(paused))
