@@ -1,11 +1,12 @@
 """From pose to safe command through ROS, with every process of a flight running, for teams of several sizes.
 
-    ./setup/run python bench/latency.py --drones 5 16           # flies, 30 s each; one line of a table per team
+    ./setup/run python bench/latency.py --drones 5 16 32        # flies, 30 s each; one line of a table per team
     ./setup/run python bench/latency.py --bags runs/latest/bag  # only reads bags
 
 Flights are those of config/scenarios/many.yaml with another number of drones, at real time. A latency is the time
 between the receipts, at the recorder, of a pose and of the safe command (the policy's command) that answers it, while
-the mission was ACTIVE. The load average is the machine's when the bag was read.
+the mission was ACTIVE. Simulated time may have waited for a machine that is too slow: hence the real-time factor. The
+load average is the machine's when the bag was read.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="keep runs here; default: a temporary folder")
     parser.add_argument("--bags", type=Path, nargs="+", help="read these instead of flying")
     arguments = parser.parse_args(argv)
-    print("| drones | pose to safe command: median, p99 | pose to decision: median, p99 | poses | load average |")
-    print("| --- | --- | --- | --- | --- |")
+    columns = ["drones", "pose to safe command: median, p99", "pose to decision: median, p99", "poses"]
+    columns += ["real-time factor (slowest 5 s)", "load average"]
+    print(f"| {' | '.join(columns)} |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for bag in arguments.bags or ():
         print(row(bag), flush=True)
     if not arguments.bags:
@@ -73,9 +76,11 @@ def row(bag: Path) -> str:
     flight = read_flight(bag)
     command_s, decision_s = metrics.pose_to_command_s(flight), metrics.pose_to_decision_s(flight)
     if not len(command_s) or not len(decision_s):
-        return f"| {len(flight.names)} | no pose was answered, see {bag.parent} | | 0 | {os.getloadavg()[0]:.1f} |"
+        return f"| {len(flight.names)} | no pose was answered, see {bag.parent} | | 0 | | {os.getloadavg()[0]:.1f} |"
     cells = [f"{1e3 * np.median(s):.1f} ms, {1e3 * np.quantile(s, 0.99):.1f} ms" for s in (command_s, decision_s)]
-    return f"| {len(flight.names)} | {' | '.join(cells)} | {len(command_s)} | {os.getloadavg()[0]:.1f} |"
+    factors = metrics.real_time_factors(flight)  # the latencies are real time; simulated time may have waited
+    cells += [str(len(command_s)), f"{1 / np.mean(1 / factors):.2f} ({factors.min():.2f})"]
+    return f"| {len(flight.names)} | {' | '.join(cells)} | {os.getloadavg()[0]:.1f} |"
 
 
 if __name__ == "__main__":
