@@ -22,7 +22,6 @@ from typing import Any, NoReturn
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
@@ -59,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for kind, drone in placed:
             nodes.append(_factory(kind)(drone, lifeline))
-        share_clock(nodes)
-        _spin(nodes, lifeline)
+        _spin(nodes, _SimulatedTime(nodes), lifeline)
     except LgtcError as error:
         print(error, file=sys.stderr)
         return 2
@@ -134,42 +132,48 @@ def _executor() -> Any:
     return EventsExecutor()
 
 
-def share_clock(nodes: Sequence[Node]) -> None:
-    """Let all nodes of a process follow the first one's /clock, step by step.
+class _SimulatedTime:
+    """Simulated time of one process: all its nodes follow the first one's /clock, step by step.
 
     Each would subscribe to it for itself otherwise, and keep the newest /clock only: the time of a process that is
     behind would be ahead of what it has read, and it would call others silent who have spoken.
     """
-    first = nodes[0]._time_source
-    for node in nodes[1:]:
-        if node._time_source.ros_time_is_active != first.ros_time_is_active:
-            continue  # it follows another clock
-        node._time_source.detach_node()
-        first.attach_clock(node.get_clock())
-    if first.ros_time_is_active:
-        nodes[0].destroy_subscription(first._clock_sub)
-        kind, _ = STREAMS[topics.CLOCK]
-        first._clock_sub = nodes[0].create_subscription(kind, topics.CLOCK, first.clock_callback, EVERY_STEP)
+
+    def __init__(self, nodes: Sequence[SwarmNode[Any]]) -> None:
+        self.moved = False
+        """Set with every step."""
+        self._source = nodes[0]._time_source
+        for node in nodes[1:]:
+            if node._time_source.ros_time_is_active != self._source.ros_time_is_active:
+                continue  # it follows another clock
+            node._time_source.detach_node()
+            self._source.attach_clock(node.get_clock())
+        if self._source.ros_time_is_active:
+            nodes[0].destroy_subscription(self._source._clock_sub)
+            kind, _ = STREAMS[topics.CLOCK]
+            self._source._clock_sub = nodes[0].create_subscription(kind, topics.CLOCK, self._step, EVERY_STEP)
+
+    def _step(self, message: Any) -> None:
+        self._source.clock_callback(message)
+        self.moved = True
 
 
-def _spin(nodes: Sequence[SwarmNode[Any]], lifeline: Lifeline) -> None:
+def _spin(nodes: Sequence[SwarmNode[Any]], simulated: _SimulatedTime, lifeline: Lifeline) -> None:
     """Spin until the lifeline ends it."""
     executor = _executor()
     for node in nodes:
         executor.add_node(node)
     told: Cause | None = None
-    look_s = looked_s = 0.0
-    simulated = [node for node in nodes if node.simulated_time]
-    behind = False
+    look_s, due = 0.0, False
     gc.freeze()  # a collection that goes through all that was imported would stop a drone's setpoints for .1 s
     while rclpy.ok():
         # Always with a timeout: without one, the events executor of Jazzy does not return.
-        executor.spin_once(timeout_sec=SOON_S if behind else SPIN_S)
-        if behind:  # what came with the new time, poses above all, was read first
-            for node in simulated:
-                node.look(looked_s)
-        simulated_s = simulated[0].now_s() if simulated else looked_s
-        behind, looked_s = simulated_s != looked_s, simulated_s
+        executor.spin_once(timeout_sec=SOON_S if due else SPIN_S)
+        if due:  # what came with the new time, poses above all, was read first
+            for node in nodes:
+                if node.simulated_time:
+                    node.look(node.now_s())
+        due, simulated.moved = simulated.moved, False
         now_s = time.monotonic()
         if now_s < look_s:
             continue
