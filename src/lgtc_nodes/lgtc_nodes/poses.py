@@ -1,9 +1,9 @@
 """How nodes hear where drones are: each drone on its own topic, or all of them in one message.
 
 A motion capture system sees all drones in one frame. Where they are told so (/poses), every process hears one message
-per frame instead of one per drone and node, and nobody subscribes anew when team-mates come near: a team's poses were
-half of all that its processes hear (docs/speed.md). The plan decides, as it knows who tells the poses; nodes do the
-same with both.
+per frame instead of one per drone and node, and nobody subscribes anew when team-mates come near: with all hearing
+all, poses are the largest part of a large team's traffic. The plan decides, as it knows who tells the poses; nodes do
+the same with both.
 """
 
 from __future__ import annotations
