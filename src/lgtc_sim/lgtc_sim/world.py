@@ -102,6 +102,8 @@ class World:
         """These faults, and no others, hold from now on: at sensors and vehicles. Messages are no part of the world."""
         self.faults = faults
         self._misled = any(fault.kind in SENSOR_KINDS for fault in faults)
+        if not self._misled:
+            self._sensors.forget()
         self.vehicles.disturbance.apply(faults)
 
     @property
@@ -142,8 +144,6 @@ class World:
             poses = self._sensors.measured(self.faults, read)
             told = np.array([name in poses for name in self.team.names])
             position_m = np.array([poses.get(name, read[name]).position_m for name in self.team.names])
-        elif self.faults:
-            self._sensors.measured((), {})
         return Measured(told, stamp_s, position_m)
 
     def poses(self) -> dict[str, Pose]:

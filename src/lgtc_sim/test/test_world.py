@@ -9,6 +9,7 @@ import pytest
 
 from lgtc_core import schema
 from lgtc_core.errors import ConfigError
+from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.fleet.team import Team
 from lgtc_sim.world import World, WorldParams
 
@@ -50,6 +51,18 @@ def test_without_noise_a_pose_is_the_truth(make_team: MakeTeam) -> None:
     world.step()
     assert [pose.position_m.tolist() for pose in world.poses().values()] == world.vehicles.position_m.tolist()
     assert world.vehicles.position_m[0].tolist() == [-1.0, 0.0, 0.0]
+
+
+def test_a_sensor_that_freezes_again_does_so_where_its_drone_is_then(make_team: MakeTeam) -> None:
+    world = World(make_team(), WorldParams(pose_sd_m=0.001))
+    frozen = (Fault(kind=FaultKind.FROZEN_SENSOR, drones=("cf1",)),)
+    places = []
+    for faults in (frozen, (), frozen):
+        world.suffer(faults)
+        places.append({at[1:] for at in measured(world, 20)})
+    first, between, again = places
+    assert len(first) == len(again) == 1 < len(between)
+    assert first != again
 
 
 def test_noise_has_the_deviation_that_was_asked_for(make_team: MakeTeam) -> None:

@@ -189,6 +189,10 @@ class Sensors:
         self._seed = seed
         self._frozen: dict[str, Array] = {}
 
+    def forget(self) -> None:
+        """No sensor is frozen any more: one that freezes again does so where its drone is then."""
+        self._frozen = {}
+
     def measured(self, faults: Iterable[Fault], poses: dict[str, Pose]) -> dict[str, Pose]:
         """The poses that are told instead of the true ones."""
         faults = [fault for fault in faults if fault.kind in SENSOR_KINDS]
