@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from ament_index_python.packages import get_package_share_directory
 
-from lgtc_analysis.messages import POSE_TYPE, POSES_TYPE, recorded_topics
+from lgtc_analysis.messages import POSE_TYPE, recorded_topics
 from lgtc_analysis.recording import flight_info, open_bag
 from lgtc_core import schema, topics, wire
 from lgtc_core.mind.card import Policy
+from lgtc_nodes import hearing
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import SwarmNode
 from lgtc_nodes.poses import PoseParams
@@ -63,9 +62,11 @@ class RecorderNode(SwarmNode[RecorderParams]):
         self._heard_s = time.monotonic()
         for topic in recorded_topics(self.team.names):
             if topic.name != topics.FLIGHT_INFO and not (params.poses_together and topic.type == POSE_TYPE):
-                self._record(topic.name, partial(self._write, topic.name))
+                self._record(topic.name)
         if params.poses_together:
-            self._record(topics.POSES, self._write_poses)
+            poses = STREAMS[topics.POSES]
+            take = wire.poses_from_wire, self._write_poses
+            hearing.hear(self, self, poses.type, topics.POSES, for_recorder(poses), *take)
         self.speak(topics.FLIGHT_INFO)({"data": info.to_json()})
 
     def has_duty(self) -> bool:
@@ -76,18 +77,18 @@ class RecorderNode(SwarmNode[RecorderParams]):
         """Write the bag's index."""
         self._bag.close()
 
-    def _record(self, name: str, write: Callable[[bytes], None]) -> None:
+    def _record(self, name: str) -> None:
         stream = STREAMS[name] if name in STREAMS else STREAMS[name.split("/", 2)[2]]
-        self.create_subscription(stream.type, name, write, for_recorder(stream), raw=True)
+        self.create_subscription(stream.type, name, lambda raw: self._write(name, raw), for_recorder(stream), raw=True)
 
     def _write(self, name: str, raw: bytes) -> None:
         # Receive times are the wall's, also in simulation: from them come the latencies of the report.
         self._bag.write(name, time.time_ns(), raw)
         self._heard_s = time.monotonic()
 
-    def _write_poses(self, raw: bytes) -> None:
+    def _write_poses(self, poses: wire.Poses) -> None:
         now_ns = time.time_ns()
-        for name, pose in wire.poses_from_wire(self._bag.types.deserialize_cdr(raw, POSES_TYPE)).of.items():
+        for name, pose in poses.of.items():
             self._bag.write_values(topics.of_drone(name, topics.POSE), now_ns, wire.pose_to_wire(pose))
         self._heard_s = time.monotonic()
 
