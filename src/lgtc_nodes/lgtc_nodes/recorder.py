@@ -12,6 +12,7 @@ from ament_index_python.packages import get_package_share_directory
 from lgtc_analysis.messages import POSE_TYPE, recorded_topics
 from lgtc_analysis.recording import flight_info, open_bag
 from lgtc_core import schema, topics, wire
+from lgtc_core.flight.phases import MissionPhase
 from lgtc_core.mind.card import Policy
 from lgtc_nodes import hearing
 from lgtc_nodes.lifeline import Lifeline
@@ -21,6 +22,8 @@ from lgtc_nodes.qos import STREAMS, for_recorder
 
 QUIET_S = 1.0
 """After the mission's end the recorder waits until nothing has come in for so long [s, steady clock]."""
+SILENT_S = 5.0
+"""Before it, so long: a simulated world may stand still, for those who are slow or have ended, with drones in the air."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,7 @@ class RecorderNode(SwarmNode[RecorderParams]):
         definitions = Path(get_package_share_directory("lgtc_interfaces")) / "msg"
         self._bag = open_bag(Path(params.run_dir) / "bag", definitions, info, time.time_ns())
         self._heard_s = time.monotonic()
+        self._done = False
         for topic in recorded_topics(self.team.names):
             if topic.name != topics.FLIGHT_INFO and not (params.poses_together and topic.type == POSE_TYPE):
                 self._record(topic.name)
@@ -69,9 +73,13 @@ class RecorderNode(SwarmNode[RecorderParams]):
             hearing.hear(self, self, poses.type, topics.POSES, for_recorder(poses), *take)
         self.speak(topics.FLIGHT_INFO)({"data": info.to_json()})
 
+    def on_mission(self, report: wire.MissionReport) -> None:
+        """Whether the mission is done."""
+        self._done = report.phase is MissionPhase.DONE
+
     def has_duty(self) -> bool:
         """True while messages come in: a landing after the mission's end belongs to the flight."""
-        return time.monotonic() - self._heard_s < QUIET_S
+        return time.monotonic() - self._heard_s < (QUIET_S if self._done else SILENT_S)
 
     def close(self) -> None:
         """Write the bag's index."""

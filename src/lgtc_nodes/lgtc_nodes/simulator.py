@@ -92,8 +92,9 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         self.create_timer(dt_s / speed, self._advance, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def on_mission(self, report: wire.MissionReport) -> None:
-        """The scenario's faults count from when the policies took over."""
+        """The scenario's faults count from when the policies took over; once the mission is done all may leave."""
         self._pace.heard(-1, report.stamp_s)
+        self._awaited[len(self.team.drones) :] = report.phase is not MissionPhase.DONE
         if self._active_s is None and report.phase is MissionPhase.ACTIVE:
             self._active_s = report.stamp_s - report.elapsed_s
 

@@ -6,8 +6,9 @@ simulated time at which its sender was; on a machine that is too slow, or at a s
     lag_i = now - stamp_i,    i is late where lag_i > limit_i
 
 While somebody is late, the world stands still, and time runs slower instead of drones losing their commands. Real
-drones wait for nobody, and a process that is dead says nothing: whoever is late and silent for `patience_s` of real
-time is not waited for any more until it speaks again, and the firmware's deadlines run on.
+drones wait for nobody, and a process that is dead says nothing: who has been silent while the world stood still for
+`patience_s` of real time is not waited for any more until it speaks again, and the firmware's deadlines run on. The
+dead are so waited for once, not one after the other; who lives has then had that time to catch up.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Pace:
         limit_s: how far behind is late, for each sender (K,) [s].
         dt_s: simulated time of a step.
         speed: simulated seconds per second that it aims at.
-        patience_s: how long it waits for somebody who is late and silent [s, real time]; 0: it waits for nobody.
+        patience_s: how long it stands still for those who are silent [s, real time]; 0: it waits for nobody.
     """
 
     def __init__(self, limit_s: npt.ArrayLike, dt_s: float, speed: float, patience_s: float) -> None:
@@ -46,7 +47,7 @@ class Pace:
         self._stamp_s: Array = np.full(len(self._limit_s), math.inf)
         """inf: never heard, and not late."""
         self._missed_s: Array = np.zeros(len(self._limit_s))
-        """Real time for which each has been waited for since it was heard."""
+        """Real time for which the world has stood still since each was heard."""
         self._begun_s = self._looked_s = math.nan
 
     def heard(self, i: int, stamp_s: float) -> None:
@@ -72,7 +73,7 @@ class Pace:
         late = awaited & (now_s - self._stamp_s > self._limit_s) & (self._missed_s < self.patience_s)
         if not late.any():
             return True
-        self._missed_s[late] += passed_s
+        self._missed_s += passed_s
         self._begun_s += passed_s  # what it stands still for is not made up for
         self.waited_s += passed_s
         return False

@@ -87,6 +87,21 @@ def test_who_is_silent_is_waited_for_once_and_again_after_it_spoke() -> None:
     assert now_s == pytest.approx(6.0 - 2 * 0.5, abs=0.05)
 
 
+def test_those_who_fall_silent_one_after_the_other_are_waited_for_once() -> None:
+    limits_s = [LATE_S, 2.0 * LATE_S, 3.0 * LATE_S]
+    pace = Pace(limits_s, DT_S, 1.0, 0.5)
+    silent_s, now_s = (1.0, 1.05, 1.1), 0.0
+    for look in range(round(6.0 / LOOK_S)):
+        wall_s = look * LOOK_S
+        for i in range(3):
+            if wall_s < silent_s[i]:
+                pace.heard(i, now_s)
+        while pace.due(wall_s, now_s, np.ones(3, np.bool_)):
+            now_s += DT_S
+    assert pace.waited_s == pytest.approx(0.5, abs=0.02)
+    assert now_s == pytest.approx(6.0 - 0.5, abs=0.05)
+
+
 def test_without_patience_it_waits_for_nobody() -> None:
     pace = Pace([LATE_S] * 3, DT_S, 1.0, 0.0)
     now_s, _ = run(pace, 2.0, lambda i, wall_s, now_s: now_s if wall_s < 0.5 else None)
