@@ -23,7 +23,7 @@ from lgtc_nodes.qos import STREAMS, for_recorder
 QUIET_S = 1.0
 """After the mission's end the recorder waits until nothing has come in for so long [s, steady clock]."""
 SILENT_S = 5.0
-"""Before it, so long: a simulated world may stand still, for those who are slow or have ended, with drones in the air."""
+"""Before it, so long: a simulated world may stand still, drones in the air, for those who are slow or have ended."""
 
 
 @dataclass(frozen=True, kw_only=True)

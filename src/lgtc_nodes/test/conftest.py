@@ -52,6 +52,7 @@ class Swarm:
         speed: simulated seconds per second.
         scenario: keys that replace those of `SCENARIO`.
         supervisor: parameters of the supervisor.
+        poses_together: whether the team hears poses out of /poses.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Swarm:
         speed: float = 1.0,
         scenario: dict[str, Any] | None = None,
         supervisor: dict[str, Any] | None = None,
+        poses_together: bool = False,
     ) -> None:
         self.folder, self.domain = folder, domain
         self.drones = tuple(FLEET["drones"])
@@ -84,6 +86,8 @@ class Swarm:
         for drone in self.drones:
             own |= {f"/{drone}/{kind}": {} for kind in (*MINDS, *WINGS)}
             own[f"/{drone}/policy"] = {"model_dir": str(model_dir)}
+        for node in own.keys() - {"/simulator", "/demand_server", "/supervisor", "/gazebo"}:
+            own[node]["poses_together"] = poses_together
         self._write("params.yaml", {node: {"ros__parameters": common | values} for node, values in own.items()})
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)

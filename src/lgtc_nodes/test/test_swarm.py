@@ -56,13 +56,20 @@ def test_a_flight_goes_from_the_ground_to_the_ground_ends_by_itself_and_leaves_a
     assert flight.unfinished == ""
 
 
-def test_bad_messages_and_bad_requests_are_refused_in_words_and_nobody_dies(swarm: Callable[..., Any]) -> None:
-    team = swarm(scenario={"duration_s": 60.0})
-    team.start("simulator", "demand_server", "wings", "minds", "supervisor")
+@pytest.mark.parametrize("poses_together", [False, True])
+def test_bad_messages_and_bad_requests_are_refused_in_words_and_nobody_dies(
+    swarm: Callable[..., Any], poses_together: bool
+) -> None:
+    team = swarm(scenario={"duration_s": 60.0}, poses_together=poses_together)
+    team.start_all()
     team.wait_mission(MissionPhase.ACTIVE)
     nan = np.full(3, math.nan)
+    together = [(["cf1", "cf2"], [0.0, 0.0]), (["nobody"], [1.0, 2.0, 3.0]), (["cf1"], nan)]
+    poses = [
+        team.say(topics.POSES, {"header": 1e6, "drones": drones, "position": position}) for drones, position in together
+    ]
     bad = [
-        team.say(topics.POSE, wire.pose_to_wire(wire.Pose(1e6, nan)), "cf1"),
+        *(poses if poses_together else [team.say(topics.POSE, wire.pose_to_wire(wire.Pose(1e6, nan)), "cf1")]),
         team.say(topics.VELOCITY_NOMINAL, wire.velocity_to_wire(wire.Velocity(1e6, nan)), "cf1"),
         team.say(topics.SETPOINT, {"header": 1e6, "pose": {"pose": {"position": nan}}}, "cf1"),
         team.say(topics.RESOURCES, {"header": 1e6, "kinds": ["battery"], "supply": []}, "cf1"),
@@ -97,7 +104,11 @@ def test_bad_messages_and_bad_requests_are_refused_in_words_and_nobody_dies(swar
     def refused() -> bool:  # only the newest pose of a turn is looked at, and most are the simulator's
         for send in bad:
             send()
-        pose = "/cf1/pose" in team.log("wings-cf1") or "pose.position" in team.log("wings-cf1")
+        log = team.log("wings-cf1")
+        if poses_together:
+            pose = "/poses: position of cf1" in log and "poses.position" in log and "nobody" in team.log("recorder")
+        else:
+            pose = "/cf1/pose" in log or "pose.position" in log
         return pose and "features of cf2" in team.log("minds-cf1")
 
     team.wait("bad poses and features are refused by name", refused)
