@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -251,7 +252,7 @@ def plan(
         processes=processes,
         parameters={
             node: _parameters(kind_of(node), inputs, backend, speed, patience_s, policy, command)
-            | dict(chosen.get(kind_of(node).kind, {}))
+            | deepcopy(dict(chosen.get(kind_of(node).kind, {})))  # its own: rcl reads no YAML with aliases
             for process in processes
             for node in process.nodes
         },

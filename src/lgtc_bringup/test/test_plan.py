@@ -158,10 +158,13 @@ def test_node_parameters_reach_every_node_of_their_kind_and_no_other(team_of):
 
 
 def test_written_parameters_are_what_the_plan_says(team_of, tmp_path):
-    planned = plan(team_of(2), "embedded", Inputs(Path("/f"), Path("/s"), Path("/m"), tmp_path / "run"))
+    inputs = Inputs(Path("/f"), Path("/s"), Path("/m"), tmp_path / "run")
+    planned = plan(team_of(2), "embedded", inputs, node_parameters={"safety_filter": {"guard": {"latency_s": 0.1}}})
     planned.write()
-    read = yaml.safe_load(planned.params_file.read_text())
+    text = planned.params_file.read_text()
+    read = yaml.safe_load(text)
     assert {node: entry["ros__parameters"] for node, entry in read.items()} == planned.parameters
+    assert not any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))  # rcl refuses them
 
 
 def test_planning_changes_nothing_and_gives_the_same_twice(team_of, tmp_path):

@@ -94,8 +94,9 @@ def test_every_solver_gives_the_same_answer(solver: Solver, seed: int, n: int, k
     b = rng.uniform(-0.8, 0.0 if safe else 0.3, size=k)
     constraints = Constraints(A, b, np.minimum(b, 0.0), np.zeros(k))
     ours, other = (SafetyFilter(n, name).solve(nominal_mps, constraints, 1.0) for name in ("goldfarb_idnani", solver))
-    # OSQP's polish may stay uncertified where conditions are nearly parallel; it then brakes, which is seen
-    assume(solver == "daqp" or ours.mode == other.mode)
+    # OSQP's polish may stay uncertified where conditions are nearly parallel: in the hard problem the mode shows it, in
+    # the relaxed one that it brakes
+    assume(solver == "daqp" or (ours.mode == other.mode and other.velocity_mps.any()))
     assert ours.mode is other.mode
     np.testing.assert_allclose(ours.velocity_mps, other.velocity_mps, atol=1e-6)
     assert ours.given_up_mps == pytest.approx(other.given_up_mps, abs=1e-6)
