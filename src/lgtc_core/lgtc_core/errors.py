@@ -1,6 +1,7 @@
 """The errors of the project: one small family, each with its evidence attached.
 
-Every message follows one form: where it happened, what was found ("got") and what is acceptable ("expected").
+Every message follows one form: where it happened, what was found ("got") and what is acceptable ("expected"). All of
+them travel between processes (pickle): what a class is made of are its arguments.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ class ConfigError(LgtcError):
 
     def __init__(self, file: str, key: str, got: str, expected: str) -> None:
         self.file, self.key, self.got, self.expected = file, key, got, expected
-        where = f"{file}: {key}" if key else file
-        super().__init__(f"{where}: got {got}; expected {expected}")
+        super().__init__(file, key, got, expected)
+
+    def __str__(self) -> str:
+        """The sentence for people."""
+        where = f"{self.file}: {self.key}" if self.key else self.file
+        return f"{where}: got {self.got}; expected {self.expected}"
 
 
 class ContractError(LgtcError):
@@ -37,7 +42,11 @@ class ContractError(LgtcError):
 
     def __init__(self, what: str, got: str, expected: str) -> None:
         self.what, self.got, self.expected = what, got, expected
-        super().__init__(f"{what}: got {got}; expected {expected}")
+        super().__init__(what, got, expected)
+
+    def __str__(self) -> str:
+        """The sentence for people."""
+        return f"{self.what}: got {self.got}; expected {self.expected}"
 
 
 class InputError(LgtcError):
@@ -51,7 +60,11 @@ class InputError(LgtcError):
 
     def __init__(self, what: str, got: str, expected: str) -> None:
         self.what, self.got, self.expected = what, got, expected
-        super().__init__(f"{what}: got {got}; expected {expected}")
+        super().__init__(what, got, expected)
+
+    def __str__(self) -> str:
+        """The sentence for people."""
+        return f"{self.what}: got {self.got}; expected {self.expected}"
 
 
 class LedgerError(LgtcError):
@@ -65,4 +78,8 @@ class LedgerError(LgtcError):
 
     def __init__(self, file: str, problem: str, remedy: str) -> None:
         self.file, self.problem, self.remedy = file, problem, remedy
-        super().__init__(f"ledger {file}: {problem}; {remedy}")
+        super().__init__(file, problem, remedy)
+
+    def __str__(self) -> str:
+        """The sentence for people."""
+        return f"ledger {self.file}: {self.problem}; {self.remedy}"

@@ -52,6 +52,11 @@ def test_equal_seeds_draw_equal_cases_and_every_case_is_a_team() -> None:
     assert draw(1) != draw(2)
 
 
+def test_a_case_that_lagging_vehicles_could_not_fly_safely_is_drawn_slower(greedy_model: Path) -> None:
+    team = draw(181, duration_s=1.0, model=VehicleModel.SECOND_ORDER).team()
+    assert judge(fly(team, greedy_model), team).violations == ()
+
+
 def test_the_judge_sees_a_pair_that_came_too_close_and_measures_as_the_guarantee_does() -> None:
     team = draw(0, drones=2).team()
     d_m, flat = team.drones[0].safety_distance_m, team.drones[0].safety_distance_m / team.drones[0].downwash_m

@@ -37,9 +37,12 @@ class DivergenceError(LgtcError):
 
     def __init__(self, update: int, term: str) -> None:
         self.update, self.term = update, term
-        super().__init__(
-            f"update {update}: {term} is not finite; the last good checkpoint is kept, lower the learning rate"
-        )
+        super().__init__(update, term)
+
+    def __str__(self) -> str:
+        """The sentence for people."""
+        what = f"update {self.update}: {self.term} is not finite"
+        return f"{what}; the last good checkpoint is kept, lower the learning rate"
 
 
 @dataclass
