@@ -31,6 +31,8 @@ WALL = -1
 
 _MEANT_MPS = 0.1
 """A nominal velocity slower than this does not mean to get anywhere."""
+_PASSING_MPS = 0.3
+"""Who moves as fast as this is soon past whatever is below."""
 _AHEAD = 0.5
 """Cosine to the nominal velocity above which another drone is ahead."""
 _MOST_TURN = math.radians(120.0)
@@ -272,7 +274,7 @@ def command(memory: Memory, figures: Figures, guards: Ints, now_s: float, answer
         else:
             count = _count(memory, figures, i, now_s, counted, answers)
             _constrain(memory, figures, i, now_s, counted, count, rows)
-            answers.lost[i] = _wanted(memory, figures, i, now_s, rows, count, velocity_mps)
+            answers.lost[i] = _wanted(memory, figures, i, now_s, rows, counted, count, velocity_mps)
             _nearest(rows, counted, count, i, answers)
             wx, wy, wz = velocity_mps[0], velocity_mps[1], velocity_mps[2]
             used = count + 8
@@ -316,10 +318,11 @@ def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
 
 @compiled
 def _wanted(
-    memory: Memory, figures: Figures, i: int, now_s: float, rows: Constraints, count: int, wanted_mps: Array
-) -> int:
-    """Nominal velocity after hold, height hold, right-hand rule and limits, into `wanted_mps` (3,); what became of the
-    nominal one.
+    memory: Memory, figures: Figures, i: int, now_s: float, rows: Constraints, counted: Ints, count: int,
+    wanted_mps: Array,
+) -> int:  # fmt: skip
+    """Nominal velocity after hold, room below, height hold, right-hand rule and limits, into `wanted_mps` (3,); what
+    became of the nominal one.
     """
     own_m, last_mps, lost = memory.pose_m[i], memory.last_mps[i], NOMINAL_KEPT
     wanted_mps[0], wanted_mps[1], wanted_mps[2] = 0.0, 0.0, 0.0
@@ -333,6 +336,7 @@ def _wanted(
     else:
         for c in range(3):
             wanted_mps[c] = memory.nominal_mps[i, c]
+        _keep_room_below(memory, figures, i, counted, count, wanted_mps)
     climb_mps = memory.climb_mps[i]
     wanted_mps[2] += figures.height_gain_per_s * (figures.flight_height_m - own_m[2])
     wanted_mps[2] = min(max(wanted_mps[2], -climb_mps), climb_mps)
@@ -350,6 +354,32 @@ def _wanted(
     for c in range(3):
         wanted_mps[c] += last_mps[c]
     return lost
+
+
+@compiled
+def _keep_room_below(memory: Memory, figures: Figures, i: int, counted: Ints, count: int, wanted_mps: Array) -> None:
+    """Nobody stays above one that stands: who no longer knows where it is lands there, and would land on it.
+
+    Who stays about where it is, as it wants to or as others block it, is led aside as far as a descent needs:
+
+        v_nom += (1 - |v_last| / 0.3 m/s) gain (1.2 D - d)    away from it, where both are positive
+    """
+    share = 1.0 - math.hypot(memory.last_mps[i, 0], memory.last_mps[i, 1]) / _PASSING_MPS
+    if share <= 0.0:
+        return
+    for row in range(count):
+        j = counted[row]
+        if memory.heard_m[i, j, 2] >= figures.grounded_height_m:
+            continue
+        dx = memory.pose_m[i, 0] - memory.heard_m[i, j, 0]
+        dy = memory.pose_m[i, 1] - memory.heard_m[i, j, 1]
+        clearance_m, distance_m = figures.descent_clearance * memory.distance_m[i, j], math.hypot(dx, dy)
+        if distance_m < clearance_m:
+            aside_mps = share * figures.landing_gain_per_s * (clearance_m - distance_m)
+            if distance_m == 0.0:
+                dx, distance_m = 1.0, 1.0
+            wanted_mps[0] += aside_mps * dx / distance_m
+            wanted_mps[1] += aside_mps * dy / distance_m
 
 
 @compiled

@@ -221,6 +221,42 @@ def test_a_drone_on_the_ground_below_is_flown_over_and_a_landing_one_is_not() ->
     assert over(0.6) is SafetyMode.FILTERED
 
 
+@pytest.mark.parametrize(
+    ("offset_m", "nominal_mps"),
+    [((0.0, 0.0), (0.0, 0.0)), ((0.05, 0.1), (0.0, 0.0)), ((0.1, 0.0), (-0.1, 0.0))],
+    ids=["over its middle", "beside it", "though it is led back"],
+)
+def test_who_hovers_above_one_that_stands_is_led_aside(
+    offset_m: tuple[float, float], nominal_mps: tuple[float, float]
+) -> None:
+    g, p = guard(), np.array([*offset_m, 1.0])
+    for k in range(300):
+        t = k / PARAMS.rate_hz
+        g.neighbour("cf2", t, [0.0, 0.0, 0.0])
+        g.pose(t, p)
+        g.nominal(t, [*nominal_mps, 0.0])
+        p = p + g.command(t).velocity_mps / PARAMS.rate_hz
+    needed_m = PARAMS.descent_clearance * DRONE.safety_distance_m
+    assert needed_m - 0.1 < np.hypot(*p[:2]) < needed_m + 0.01
+
+
+def test_who_is_blocked_above_one_that_stands_is_led_aside_and_who_flies_over_it_is_not() -> None:
+    def sideways_mps(blocked: bool) -> float:
+        g, p = guard(GuardParams(keep_right_gain=0.0)), np.array([0.0, 0.05, 1.0])
+        for k in range(50):
+            t = k / PARAMS.rate_hz
+            g.neighbour("cf2", t, [0.0, 0.0, 0.0])
+            if blocked:
+                g.neighbour("cf3", t, [0.5, 0.05, 1.0])
+            g.pose(t, p)
+            g.nominal(t, [0.5, 0.0, 0.0])
+            command = g.command(t)
+        return float(command.velocity_mps[1])
+
+    assert sideways_mps(blocked=True) > 0.1
+    assert sideways_mps(blocked=False) == 0.0
+
+
 def test_a_jump_of_a_neighbours_position_is_not_taken_for_its_velocity() -> None:
     g = guard()
     for k in range(20):
