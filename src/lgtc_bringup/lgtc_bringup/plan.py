@@ -60,10 +60,12 @@ PARTICIPANTS_PER_HOST = 32
 """Most DDS participants (processes) per domain and host that all find each other on localhost discovery."""
 PARTICIPANTS_KEPT_FREE = 3
 """Of them for people: the live view, and `ros2` commands of an operator."""
-LARGE_TEAM_GROUP = 8
-"""Drones whose minds, and whose wings, share a process where one each does not fit. A process hears every topic once,
-whatever the number of its nodes, so that few large ones cost less: poses of all drones in all processes are what a
-large team spends its time on."""
+LARGE_TEAM_GROUPS = 2
+"""Where one mind and one wings per drone do not fit, they share this many processes each, on as many processors."""
+LARGE_TEAM_GROUP = (8, 16)
+"""But no fewer and no more drones than these in one: a process hears every topic once, whatever the number of its
+nodes, and decides for all its drones in one run of the network, so that few large ones cost less; and they fail
+together."""
 
 STANDBYS = 2
 """Demand servers that stand by where that is asked for: one that has been discovered, while another is started anew."""
@@ -236,7 +238,11 @@ def plan(
         before += [_standby(number + 1) for number in range(STANDBYS)]
     after = [_team_process(SUPERVISOR)]  # last, as it is the one that starts the mission
     room = PARTICIPANTS_PER_HOST - PARTICIPANTS_KEPT_FREE - len(before) - len(after)
-    size = 1 if len(drones) <= room // 2 else max(LARGE_TEAM_GROUP, math.ceil(len(drones) / (room // 2)))
+    size = 1
+    if len(drones) > room // 2:
+        least, most = LARGE_TEAM_GROUP
+        size = min(max(least, math.ceil(len(drones) / LARGE_TEAM_GROUPS)), most)
+        size = max(size, math.ceil(len(drones) / (room // 2)))
     groups = [drones[i : i + size] for i in range(0, len(drones), size)]
     wings = [_drone_process("wings", (SAFETY_FILTER, VEHICLE), group) for group in groups]
     minds = [

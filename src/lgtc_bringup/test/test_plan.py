@@ -93,11 +93,13 @@ def test_up_to_twelve_drones_have_a_mind_and_wings_of_their_own(team_of, count):
     assert {f"{role}-cf{i + 1}" for role in ("mind", "wings") for i in range(count)} <= names
 
 
-@pytest.mark.parametrize("count", [13, 16, 32])
-def test_larger_teams_put_eight_drones_into_a_process(team_of, count):
-    drones = [len(p.nodes) // 2 for p in plan_of(team_of(count)).processes if p.name.startswith("wings")]
-    assert sum(drones) == count
-    assert all(size == 8 for size in drones[:-1])
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(13, [8, 5]), (16, [8, 8]), (20, [10, 10]), (32, [16, 16]), (40, [16, 16, 8])]
+)
+def test_larger_teams_put_eight_to_sixteen_drones_into_a_process(team_of, count, sizes):
+    for role in ("wings", "mind"):
+        processes = [process for process in plan_of(team_of(count)).processes if process.name.startswith(role)]
+        assert [len(process.nodes) // 2 for process in processes] == sizes
 
 
 @settings(deadline=None, max_examples=10)

@@ -18,7 +18,7 @@ LOOK_S = 0.01
 
 
 class FaultyEars:
-    """What one node hears from other drones. Without a fault nothing is held back, and no timer runs.
+    """What one node hears from other drones. Without a fault everything is taken at once, and no timer runs.
 
     Args:
         node: hears; also subscribes to /faults.
@@ -37,21 +37,38 @@ class FaultyEars:
             for item in items:
                 self._node.guarded(purpose, partial(take, item))
 
-        put = self.through_together(purpose, sender_of, take_each)
-        return lambda item: put((item,))
+        inbox = self._inbox(purpose, sender_of, take_each)
+
+        def hear(item: T) -> None:
+            if inbox.link.clear:
+                take(item)
+            else:
+                inbox.put(self._node.now_s(), (item,))
+
+        return hear
 
     def through_together(
         self, purpose: str, sender_of: Callable[[T], str], take: Callable[[Sequence[T]], object]
     ) -> Callable[[Sequence[T]], None]:
         """The same for messages of different senders that come together, and are taken so."""
+        inbox = self._inbox(purpose, sender_of, take)
 
+        def hear(items: Sequence[T]) -> None:
+            if inbox.link.clear:
+                take(items)
+            else:
+                inbox.put(self._node.now_s(), items)
+
+        return hear
+
+    def _inbox(self, purpose: str, sender_of: Callable[[T], str], take: Callable[[Sequence[T]], object]) -> Inbox[T]:
         def guarded(items: Sequence[T]) -> None:
             self._node.guarded(purpose, partial(take, items))
 
         link: Links[Sequence[T]] = Links((self._node.drone,), self._node.team.seed, purpose)
         inbox = Inbox(link, sender_of, guarded)
         self._inboxes.append(inbox)
-        return lambda items: inbox.put(self._node.now_s(), items)
+        return inbox
 
     def _apply(self, report: wire.FaultsReport) -> None:
         for inbox in self._inboxes:

@@ -142,6 +142,7 @@ class _SimulatedTime:
     def __init__(self, nodes: Sequence[SwarmNode[Any]]) -> None:
         self.moved = False
         """Set with every step."""
+        self.now_s = nodes[0].now_s
         self._source = nodes[0]._time_source
         for node in nodes[1:]:
             if node._time_source.ros_time_is_active != self._source.ros_time_is_active:
@@ -170,9 +171,10 @@ def _spin(nodes: Sequence[SwarmNode[Any]], simulated: _SimulatedTime, lifeline: 
         # Always with a timeout: without one, the events executor of Jazzy does not return.
         executor.spin_once(timeout_sec=SOON_S if due else SPIN_S)
         if due:  # what came with the new time, poses above all, was read first
+            now_s = simulated.now_s()
             for node in nodes:
                 if node.simulated_time:
-                    node.look(node.now_s())
+                    node.look(now_s)
         due, simulated.moved = simulated.moved, False
         now_s = time.monotonic()
         if now_s < look_s:

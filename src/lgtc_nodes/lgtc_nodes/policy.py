@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import numpy as np
 
 from lgtc_core import topics, wire
+from lgtc_core.errors import LgtcError
 from lgtc_core.fleet.team import check_model
-from lgtc_core.loop.decider import Decider, DeciderParams
+from lgtc_core.loop.decider import Decider, DeciderParams, tick_together
 from lgtc_core.loop.neighbourhood import NeighbourhoodParams
 from lgtc_core.mind.card import Policy
 from lgtc_core.mind.central import CentralMind, minds
-from lgtc_core.mind.policy import Features, Mind, PolicyModel
+from lgtc_core.mind.policy import Decision, Features, Mind, PolicyModel
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
 from lgtc_nodes.faulty import FaultyEars
@@ -62,7 +63,8 @@ class PolicyNode(SwarmNode[PolicyParams]):
         super().__init__("policy", drone, PolicyParams, lifeline)
         model = _model(self.params.model_dir)
         check_model(self.team, model.card, model.card.tick_s)
-        make = _minds(self.params.policy, self.params.model_dir, self.team.arena)
+        speeds_mps = tuple((other.name, other.max_speed_mps) for other in self.team.drones)
+        make = _minds(self.params.policy, self.params.model_dir, self.team.arena, speeds_mps)
         self.decider = Decider(make(drone, self.spec.max_speed_mps), self.params.decider, self.params.neighbourhood)
         self._say_velocity = self.speak(topics.VELOCITY_NOMINAL)
         self._say_features = self.speak(topics.FEATURES)
@@ -77,15 +79,15 @@ class PolicyNode(SwarmNode[PolicyParams]):
         self.hear(topics.PRESENCE, wire.presence_from_wire, sighted)
         features = ears.through("features", lambda it: it.drone, self.decider.features)
         self._near = NearSubscriptions(self, topics.FEATURES, _features_of, features)
-        self.every(model.card.tick_s, self._tick)
+        _together(model.card.tick_s).join(self)
         self.every(self.params.presence_period_s, self._roll_call)
 
     def on_mission(self, report: wire.MissionReport) -> None:
         """What the team is to do."""
         self.decider.mission(report)
 
-    def _tick(self, now_s: float) -> None:
-        decision = self.decider.tick(now_s)
+    def say(self, decision: Decision | None) -> None:
+        """Say what was decided at this tick; None: there was nothing to decide."""
         if decision is None:
             stay_mps = self.decider.stay_velocity_mps
             if stay_mps is not None:
@@ -96,11 +98,46 @@ class PolicyNode(SwarmNode[PolicyParams]):
         self._say_features(wire.features_to_wire(decision.features))
         self._say_state(wire.decision_to_wire(decision, pose_stamp_s))
 
+    def tick_alone(self, now_s: float) -> None:
+        """Decide without the others of the process, and say it."""
+        self.say(self.decider.tick(now_s))
+
     def _roll_call(self, now_s: float) -> None:
         self._near.follow(self.decider.near(now_s))
         presence = self.decider.presence(now_s)
         if presence is not None:
             self._say_presence(wire.presence_to_wire(presence))
+
+
+class _Together:
+    """The policies of one process: they tick at one moment, so that one run of the network decides for all."""
+
+    def __init__(self, tick_s: float) -> None:
+        self._tick_s = tick_s
+        self._nodes: list[PolicyNode] = []
+
+    def join(self, node: PolicyNode) -> None:
+        """Let a node tick with the others; the first one has the timer."""
+        if not self._nodes:
+            node.every(self._tick_s, self._tick)
+        self._nodes.append(node)
+
+    def _tick(self, now_s: float) -> None:
+        try:
+            ticked = tick_together([node.decider for node in self._nodes], now_s)
+        except LgtcError:  # of one of them, which must not stop the others
+            for node in self._nodes:
+                node.guarded("tick", partial(node.tick_alone, now_s))
+            return
+        decided = dict(zip(ticked.which, ticked.decisions, strict=True))
+        for at, node in enumerate(self._nodes):
+            node.say(decided.get(at))
+
+
+@cache
+def _together(tick_s: float) -> _Together:
+    """Those of this process that tick so often."""
+    return _Together(tick_s)
 
 
 @cache
@@ -116,9 +153,11 @@ def _model(directory: str) -> PolicyModel:
 
 
 @lru_cache(maxsize=4)
-def _minds(policy: Policy, directory: str, arena: Arena) -> Callable[[str, float], Mind | CentralMind]:
-    """One council for all minds of a process."""
-    return minds(policy, _model(directory), arena)
+def _minds(
+    policy: Policy, directory: str, arena: Arena, speeds_mps: tuple[tuple[str, float], ...]
+) -> Callable[[str, float], Mind | CentralMind]:
+    """One memory, or one council, for all minds of a process."""
+    return minds(policy, _model(directory), arena, dict(speeds_mps))
 
 
 create = PolicyNode

@@ -240,9 +240,8 @@ class Minds:
                     f"{len(sent.data)} numbers of model {sent.contract[:12] or 'unknown'}",
                     f"{card.message_width} numbers of model {card.contract[:12]}; fly one model on all drones",
                 )
-        if not (_all_finite([f.position_m for f in features]) and _all_finite([f.data for f in features])):
-            bad = next(f for f in features if not (_all_finite(f.position_m) and _all_finite(f.data)))
-            raise InputError(f"features of {bad.drone}", "numbers that are not finite", "finite numbers")
+            if not (_all_finite(sent.position_m) and _all_finite(sent.data)):
+                raise InputError(f"features of {sent.drone}", "numbers that are not finite", "finite numbers")
 
     def hear(self, heard: Bools, said: Sequence[Features]) -> None:
         """Each mind i takes in the messages of which it hears, as `Mind.hear` would.
