@@ -23,7 +23,6 @@ from lgtc_core.fleet.fleet import DroneEntry, Fleet, merge
 NAMESPACE = "crazyswarm"
 NO_URI = "usb://0"
 """Of a drone without an address: nobody answers there."""
-SETPOINT_HZ = 50.0
 POSE_HZ = 20.0
 STATUS_HZ = 5.0
 RADIO_BUDGET_PER_S = 500.0
@@ -211,13 +210,15 @@ def logged_hz(content: Mapping[str, Any], name: str, topic: str) -> float:
     return float(topics.get(topic, {}).get("frequency", 0.0))
 
 
-def radio_load_per_s(content: Mapping[str, Any]) -> dict[int, float]:
-    """Planned packets per second by radio, of a crazyflies.yaml's content; robots that are not enabled send none."""
+def radio_load_per_s(content: Mapping[str, Any], command_period_s: float) -> dict[int, float]:
+    """Planned packets per second by radio, of a crazyflies.yaml's content and a setpoint every `command_period_s`;
+    robots that are not enabled send none.
+    """
     load: dict[int, float] = {}
     for name, robot in content["robots"].items():
         if robot.get("enabled", True):
             topics = of_robot(content, name, "firmware_logging").get("default_topics", {})
-            packets = SETPOINT_HZ + sum(logged_hz(content, name, topic) for topic in topics)
+            packets = 1.0 / command_period_s + sum(logged_hz(content, name, topic) for topic in topics)
             radio = radio_of(robot["uri"])
             load[radio] = load.get(radio, 0.0) + packets
     return load

@@ -80,7 +80,7 @@ def planned(team: Team, content: Mapping[str, Any]) -> tuple[Check, ...]:
                 f"at most {crazyswarm.RADIO_BUDGET_PER_S:g} packets/s; spread the drones over more radios",
                 packets <= crazyswarm.RADIO_BUDGET_PER_S,
             )
-            for radio, packets in sorted(crazyswarm.radio_load_per_s(content).items())
+            for radio, packets in sorted(crazyswarm.radio_load_per_s(content, team.command_period_s).items())
         ),
     )
 

@@ -85,8 +85,9 @@ def test_an_address_that_is_none_is_refused_with_an_example(uri: str) -> None:
 
 def test_the_load_of_a_radio_is_that_of_its_drones() -> None:
     content = written(fleet())["crazyflies.yaml"]
-    each = crazyswarm.SETPOINT_HZ + crazyswarm.POSE_HZ + crazyswarm.STATUS_HZ
-    assert crazyswarm.radio_load_per_s(content) == {1: 2 * each, 0: each}
+    for command_period_s in (0.02, 0.05):
+        each = 1.0 / command_period_s + crazyswarm.POSE_HZ + crazyswarm.STATUS_HZ
+        assert crazyswarm.radio_load_per_s(content, command_period_s) == pytest.approx({1: 2 * each, 0: each})
 
 
 def test_a_drone_beyond_the_fleets_list_is_generated_and_can_be_simulated_only() -> None:

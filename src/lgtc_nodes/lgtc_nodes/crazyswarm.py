@@ -44,8 +44,6 @@ from lgtc_nodes.relay import ClockRelay
 Array = npt.NDArray[np.float64]
 
 NAMESPACE = "crazyswarm"
-POSE_HZ = 50.0
-"""Poses are passed on at most so often; the simulator tells one per step of its physics."""
 LANDED_HEIGHT_M = 0.04
 """Where a landing ends, as crazyswarm2's own examples have it."""
 IS_ARMED, CAN_FLY, IS_TUMBLED, IS_LOCKED = 2, 8, 32, 64
@@ -155,7 +153,8 @@ class _Drone:
 
     def saw(self, pose: wire.Pose) -> None:
         """A pose from wherever the server gives it."""
-        if self._node.server_ready and pose.stamp_s - self._seen_s >= 1.0 / POSE_HZ - 1e-6:
+        period_s = self._node.team.command_period_s  # the simulator tells a pose per step of its physics
+        if self._node.server_ready and pose.stamp_s - self._seen_s >= period_s - 1e-6:
             self._seen_s = pose.stamp_s
             self.height_m = float(pose.position_m[2])
             self._say_pose(wire.pose_to_wire(pose))

@@ -35,7 +35,6 @@ _FROM_BRIDGE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 class GazeboParams(NodeParams):
     """Parameters of the adapter to Gazebo."""
 
-    command_period_s: Annotated[float, Bounds(0.01, 0.1, "s"), "Time between two velocity commands of a drone"] = 0.02
     battery_period_s: Annotated[float, Bounds(0.05, 2.0, "s"), "Time between two readings of a drone's battery"] = 0.2
     vehicle: VehicleParams = field(default_factory=VehicleParams)
 
@@ -100,7 +99,7 @@ class GazeboNode(SwarmNode[GazeboParams]):
         if dt_s > 0.0:
             self.vehicles.step(now_s, dt_s)
         if now_s >= self._command_due_s:
-            self._command_due_s = now_s + self.params.command_period_s - 1e-6
+            self._command_due_s = now_s + self.team.command_period_s - 1e-6
             self._command()
         if now_s >= self._battery_due_s:
             self._battery_due_s = now_s + self.params.battery_period_s - 1e-6

@@ -48,10 +48,10 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
     def __init__(self, drone: str, lifeline: Lifeline) -> None:
         super().__init__("safety_filter", drone, SafetyFilterParams, lifeline)
         others = {other.name: other for other in self.team.drones if other.name != drone}
-        params = with_response(self.params.guard, self.spec.response)
+        params = with_response(self.params.guard, self.team.command_period_s, self.spec.response)
         self.guard = Guard(drone, self.spec, self.team.arena, params, others)
         self.neighbourhood = Neighbourhood(drone, self.team.arena.radius_m, self.params.neighbourhood)
-        self._period_s = 1.0 / self.params.guard.rate_hz
+        self._period_s = 1.0 / params.rate_hz
         self._commanded_s: float | None = None
         self._active = False
         self._say_velocity = self.speak(topics.VELOCITY_SAFE)

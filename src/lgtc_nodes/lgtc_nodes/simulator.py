@@ -73,7 +73,7 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         self._say_pose = {name: self.speak(topics.POSE, of=name) for name in self.team.names}
         self._say_battery = {name: self.speak(topics.BATTERY, of=name) for name in self.team.names}
         n, dt_s, speed = len(self.team.drones), self.params.world.dt_s, self.params.speed
-        limits_s = (SETPOINT_LATE_S,) * n + (REPORT_LATE_S,) * (2 * n + 1)
+        limits_s = (max(SETPOINT_LATE_S, 3.0 * self.team.command_period_s),) * n + (REPORT_LATE_S,) * (2 * n + 1)
         self._pace = Pace(limits_s, dt_s, speed, self.params.patience_s)
         self._awaited = np.ones(len(limits_s), np.bool_)
         for i, name in enumerate(self.team.names):

@@ -60,7 +60,7 @@ class StandInNode(SwarmNode[StandInNodeParams]):
                 name,
                 spec,
                 self.team.arena,
-                self.params.stand_in.of_vehicle(spec.response),
+                self.params.stand_in.of_vehicle(self.team.command_period_s, spec.response),
                 {other: others for other, others in specs.items() if other != name},
             )
             for name, spec in specs.items()

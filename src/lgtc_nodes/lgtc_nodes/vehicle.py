@@ -55,8 +55,9 @@ class VehicleNode(SwarmNode[VehicleParams]):
 
     def __init__(self, drone: str, lifeline: Lifeline) -> None:
         super().__init__("vehicle", drone, VehicleParams, lifeline)
-        self.flyer = Flyer(self.team.arena, with_smoothing(self.params.flyer, self.spec.response), self.team.rejoin)
-        self._period_s = 1.0 / self.params.flyer.pilot.rate_hz
+        params = with_smoothing(self.params.flyer, self.team.command_period_s, self.spec.response)
+        self.flyer = Flyer(self.team.arena, params, self.team.rejoin)
+        self._period_s = 1.0 / params.pilot.rate_hz
         self._velocity: wire.Velocity | None = None
         self._ticked_s = 0.0
         self._told = False

@@ -29,6 +29,7 @@ from lgtc_core.fleet.scenario import VehicleModel, build_scenario
 from lgtc_core.fleet.team import Team, resolve
 from lgtc_core.flight.guard import GuardParams, Guards
 from lgtc_core.flight.phases import VehiclePhase
+from lgtc_core.flight.response import with_response
 from lgtc_sim.offline import FlightResult
 from lgtc_sim.world import AIRBORNE_M
 
@@ -136,8 +137,9 @@ def _slowed(case: Case) -> Case:
     while True:
         team = case.team()
         fleet = {drone.name: drone for drone in team.drones}
+        responses = (drone.response for drone in team.drones)
         try:
-            Guards(fleet, team.arena, GuardParams(), fleet)
+            Guards(fleet, team.arena, with_response(GuardParams(), team.command_period_s, *responses), fleet)
         except ConfigError:
             case.fleet["all"]["max_speed_mps"] *= 0.9
         else:

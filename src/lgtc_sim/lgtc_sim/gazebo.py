@@ -38,7 +38,6 @@ CLOCK = f"/{NAMESPACE}/clock"
 WORLD_FILE, BRIDGE_FILE = "world.sdf", "bridge.yaml"
 
 STEP_S = 0.001
-ODOMETRY_HZ = 50.0
 HALF_HEIGHT_M = 0.015
 """Of the body: the model's origin lies on the floor below it."""
 ROTOR_KG = 0.0003
@@ -113,13 +112,13 @@ def world(team: Team, airframe: str = "cf2x_L250") -> str:
     for name, consumer in _places(team):
         _place(root, name, consumer)
     for i, drone in enumerate(team.drones):
-        root.append(model(drone, AIRFRAMES[airframe], i))
+        root.append(model(drone, AIRFRAMES[airframe], team.command_period_s, i))
     ET.indent(sdf)
     return '<?xml version="1.0"?>\n' + ET.tostring(sdf, encoding="unicode") + "\n"
 
 
-def model(drone: DroneSpec, body: Quadrotor, number: int = 0) -> ET.Element:
-    """SDF model of one drone; `number` chooses its colour."""
+def model(drone: DroneSpec, body: Quadrotor, command_period_s: float, number: int = 0) -> ET.Element:
+    """SDF model of one drone, which tells a pose every `command_period_s`; `number` chooses its colour."""
     name, rotor = drone.name, rotor_of(body)
     made = ET.Element("model", name=name)
     _put(made, "pose", *drone.start_m, 0.0, 0.0, 0.0, 0.0)
@@ -156,7 +155,7 @@ def model(drone: DroneSpec, body: Quadrotor, number: int = 0) -> ET.Element:
     _put(odometry, "odom_frame", "world")
     _put(odometry, "robot_base_frame", name)
     _put(odometry, "odom_topic", gz_topic(name, ODOMETRY))
-    _put(odometry, "odom_publish_frequency", ODOMETRY_HZ)
+    _put(odometry, "odom_publish_frequency", 1.0 / command_period_s)
     _put(odometry, "dimensions", 3)
     return made
 

@@ -190,9 +190,11 @@ class _Loop:
         check_model(team, model.card, self.tick_s)
         fleet = {spec.name: spec for spec in team.drones}
         self._mind = minds(policy, model, team.arena, {spec.name: spec.max_speed_mps for spec in team.drones})
-        self._guard_params = with_response(GuardParams(), *(spec.response for spec in team.drones))
+        self._guard_params = with_response(
+            GuardParams(), team.command_period_s, *(spec.response for spec in team.drones)
+        )
         self.guards = Guards(fleet, team.arena, self._guard_params, fleet)
-        flyers = [with_smoothing(FlyerParams(), spec.response) for spec in team.drones]
+        flyers = [with_smoothing(FlyerParams(), team.command_period_s, spec.response) for spec in team.drones]
         self.flyers = Flyers(team.arena, flyers, rejoins=team.rejoin)
         self.drones = {spec.name: self._drone(i, spec) for i, spec in enumerate(team.drones)}
         self._each = list(self.drones.values())
@@ -249,13 +251,14 @@ class _Loop:
         decider = Decider(self._mind(name, spec.max_speed_mps))
         guard = Guard(name, spec, team.arena, self._guard_params, others, self.guards)
         hanging = any(fault.kind is FaultKind.HANGING_ADAPTER and fault.concerns(name) for fault in team.faults)
+        stand_in = StandInParams().of_vehicle(team.command_period_s, spec.response)
         return _Drone(
             name,
             decider,
             Carrier(spec, team.kinds, session="offline", reported=True),
             guard,
             self.flyers.each[i],
-            StandIn(name, spec, team.arena, StandInParams().of_vehicle(spec.response), others) if hanging else None,
+            StandIn(name, spec, team.arena, stand_in, others) if hanging else None,
         )
 
     def _step(self) -> None:

@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 SETPOINT_LATE_S = 0.1
-"""Limit for a stream of setpoints, five of which are due in that time."""
+"""Limit for a stream of setpoints at 50 Hz; a slower one has three of its periods, as single messages get lost."""
 REPORT_LATE_S = 0.25
 """Limit for what is said ten times a second."""
 BEHIND_S = 0.2

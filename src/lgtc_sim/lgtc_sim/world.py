@@ -40,7 +40,6 @@ class WorldParams:
     dt_s: Annotated[float, Bounds(0.005, 0.02, "s"), "Time step; also the period of /clock, hence at most 200 Hz"] = (
         0.01
     )
-    pose_period_s: Annotated[float, _PERIOD, "Time between two poses of a drone"] = 0.02
     battery_period_s: Annotated[float, _PERIOD, "Time between two battery readings of a drone"] = 0.2
     placement_sd_m: Annotated[float, _SD, "Standard deviation of a start place, per axis"] = 0.01
     pose_sd_m: Annotated[float, _SD, "Standard deviation of a measured position, per axis"] = 0.0005
@@ -48,14 +47,20 @@ class WorldParams:
 
     def __post_init__(self) -> None:
         """Refuse periods that are no multiple of the step."""
-        for name in ("pose_period_s", "battery_period_s"):
-            period_s: float = getattr(self, name)
-            if abs(period_s / self.dt_s - round(period_s / self.dt_s)) > 1e-6:
-                raise ConfigError("", name, f"{period_s:g} s", f"a multiple of dt_s ({self.dt_s:g} s)")
+        self.check_period("", "battery_period_s", self.battery_period_s)
         if abs(self.dt_s / CONTROL_S - round(self.dt_s / CONTROL_S)) > 1e-6:
             raise ConfigError(
                 "", "dt_s", f"{self.dt_s:g} s", f"a multiple of a Crazyflie's control period ({CONTROL_S:g} s)"
             )
+
+    def check_period(self, source: str, key: str, period_s: float) -> None:
+        """Refuse a period that is no multiple of the step.
+
+        Raises:
+            ConfigError: naming the key of that source.
+        """
+        if abs(period_s / self.dt_s - round(period_s / self.dt_s)) > 1e-6:
+            raise ConfigError(source, key, f"{period_s:g} s", f"a multiple of dt_s ({self.dt_s:g} s)")
 
 
 class Measured(NamedTuple):
@@ -80,10 +85,14 @@ class World:
         team: who flies, from where, with which battery.
         params: step, periods and noise.
         seed: of placement and noise; None: the team's.
+
+    Raises:
+        ConfigError: the team's command period is no multiple of the step.
     """
 
     def __init__(self, team: Team, params: WorldParams | None = None, seed: int | None = None) -> None:
         self.team, self.params = team, params or WorldParams()
+        self.params.check_period("fleet", "command_period_s", team.command_period_s)
         self._random = np.random.default_rng(team.seed if seed is None else seed)
         start_m = np.array([(*drone.start_m, 0.0) for drone in team.drones])
         start_m[:, :2] += self._random.normal(0.0, self.params.placement_sd_m, (len(team.drones), 2))
@@ -132,7 +141,7 @@ class World:
     @property
     def poses_due(self) -> bool:
         """Whether sensors read poses at this step; a fault may keep single ones from being told."""
-        return self.due(self.params.pose_period_s)
+        return self.due(self.team.command_period_s)
 
     def measured(self) -> Measured:
         """What sensors read at this step, at which poses are due."""

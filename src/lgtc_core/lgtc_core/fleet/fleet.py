@@ -21,7 +21,7 @@ from lgtc_core.errors import ConfigError
 from lgtc_core.fleet.names import EXPECTED, RESERVED, is_name
 from lgtc_core.fleet.scenario import VehicleModel
 from lgtc_core.flight.battery import BatteryParams
-from lgtc_core.flight.response import Response
+from lgtc_core.flight.response import COMMAND_PERIOD, Response
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
 
@@ -97,6 +97,9 @@ class FleetFile:
     name_prefix: Annotated[str, "Generated drones are called by this and a number"] = "cf"
     spacing_m: Annotated[float, Bounds(0.1, 100.0, "m"), "Distance between generated start places"] = 0.6
     vehicle: Annotated[VehicleModel, "How simulated drones move"] = VehicleModel.KINEMATIC
+    command_period_s: Annotated[
+        float, COMMAND_PERIOD, "Time between two setpoints of a drone, and between two poses of a simulated one"
+    ] = 0.02
     crazyswarm2: Annotated[Crazyswarm2, "Your own keys for the files that crazyswarm2 reads"] = field(
         default_factory=Crazyswarm2
     )

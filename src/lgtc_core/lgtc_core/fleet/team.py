@@ -29,7 +29,7 @@ from lgtc_core.fleet.scenario import (
     VehicleModel,
     load_scenario,
 )
-from lgtc_core.flight.response import Response
+from lgtc_core.flight.response import COMMAND_PERIOD, Response
 from lgtc_core.mind.card import ModelCard, check_fits
 from lgtc_core.schema import Bounds
 from lgtc_core.world.arena import Arena
@@ -112,6 +112,9 @@ class Team:
     ]
     seed: Annotated[int, Bounds(0, 2**31 - 1), "Seed of everything random in simulation"]
     vehicle: Annotated[VehicleModel, "How simulated drones move"] = VehicleModel.KINEMATIC
+    command_period_s: Annotated[
+        float, COMMAND_PERIOD, "Time between two setpoints of a drone, and between two poses of a simulated one"
+    ] = 0.02
     rejoin: Annotated[bool, "A drone that landed with a low battery takes off again, once charged"] = False
     faults: Annotated[tuple[Fault, ...], "What goes wrong on purpose, in simulation"] = ()
 
@@ -209,6 +212,7 @@ def resolve(fleet: Fleet, scenario: Scenario, count: int | None = None) -> Team:
         settle_s=scenario.file.settle_s,
         seed=scenario.file.seed,
         vehicle=vehicle,
+        command_period_s=fleet.file.command_period_s,
         rejoin=scenario.file.rejoin,
         faults=_faults(scenario, drones),
     )

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from lgtc_core.loop.flyer import FlyerParams
 
 
+COMMAND_PERIOD = Bounds(0.01, 0.05, "s")
+"""Of a command period: between 100 Hz, the rate of motion capture, and 20 Hz, the policy's."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Response:
     """Hypotheses about a vehicle that is given smooth setpoints."""
@@ -27,17 +31,19 @@ class Response:
     ] = 0.02
 
 
-def with_response(params: GuardParams, *responses: Response) -> GuardParams:
-    """The guard's parameters for these vehicles: of each hypothesis the worst."""
+def with_response(params: GuardParams, command_period_s: float, *responses: Response) -> GuardParams:
+    """The guard's parameters for these vehicles, which are commanded so often: of each hypothesis the worst."""
     return replace(
         params,
+        rate_hz=min(params.rate_hz, 1.0 / command_period_s),
         latency_s=max(params.latency_s, *(response.latency_s for response in responses)),
         velocity_lag_s=max(params.velocity_lag_s, *(response.velocity_lag_s for response in responses)),
         velocity_error_mps=max(params.velocity_error_mps, *(response.velocity_error_mps for response in responses)),
     )
 
 
-def with_smoothing(params: FlyerParams, response: Response) -> FlyerParams:
+def with_smoothing(params: FlyerParams, command_period_s: float, response: Response) -> FlyerParams:
     """The vehicle adapter's parameters for a vehicle: its pilot smooths by the vehicle's lag at least."""
     lag_s = max(params.pilot.velocity_lag_s, response.velocity_lag_s)
-    return replace(params, pilot=replace(params.pilot, velocity_lag_s=lag_s))
+    rate_hz = min(params.pilot.rate_hz, 1.0 / command_period_s)
+    return replace(params, pilot=replace(params.pilot, velocity_lag_s=lag_s, rate_hz=rate_hz))

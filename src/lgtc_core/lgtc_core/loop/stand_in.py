@@ -63,10 +63,10 @@ class StandInParams:
     guard: GuardParams = field(default_factory=GuardParams)
     flyer: FlyerParams = field(default_factory=FlyerParams)
 
-    def of_vehicle(self, response: Response) -> StandInParams:
-        """The same for a vehicle that responds like this."""
-        guard, flyer = with_response(self.guard, response), with_smoothing(self.flyer, response)
-        return replace(self, guard=guard, flyer=flyer)
+    def of_vehicle(self, command_period_s: float, response: Response) -> StandInParams:
+        """The same for a vehicle that is commanded so often, and responds like this."""
+        guard = with_response(self.guard, command_period_s, response)
+        return replace(self, guard=guard, flyer=with_smoothing(self.flyer, command_period_s, response))
 
     def __post_init__(self) -> None:
         """Refuse times by which owner and stand-in could both believe that they fly."""
