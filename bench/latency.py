@@ -1,6 +1,7 @@
 """From pose to safe command through ROS, with every process of a flight running, for teams of several sizes.
 
     ./setup/run python bench/latency.py --drones 5 16 32        # flies, 30 s each; one line of a table per team
+    ./setup/run python bench/latency.py --drones 16 32 --rate 20   # commanded 20 instead of 50 times a second
     ./setup/run python bench/latency.py --bags runs/latest/bag  # only reads bags
 
 Flights are those of config/scenarios/many.yaml with another number of drones, at real time. A latency is the time
@@ -26,13 +27,15 @@ from lgtc_analysis import metrics
 from lgtc_analysis.bag import read_flight
 from lgtc_bringup.plan import BAG_DIR
 
-SCENARIO = Path(__file__).parents[1] / "config" / "scenarios" / "many.yaml"
+CONFIG = Path(__file__).parents[1] / "config"
+FLEET, SCENARIO = CONFIG / "fleet.yaml", CONFIG / "scenarios" / "many.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fly, read, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drones", type=int, nargs="+", default=[5, 16])
+    parser.add_argument("--rate", type=float, default=50.0, help="commands per drone and second (%(default)s)")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the policies fly (%(default)s)")
     parser.add_argument("--folder", type=Path, help="keep runs here; default: a temporary folder")
     parser.add_argument("--bags", type=Path, nargs="+", help="read these instead of flying")
@@ -46,14 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments.bags:
         with tempfile.TemporaryDirectory() as temporary:
             for drones in arguments.drones:
-                print(row(fly(drones, arguments.seconds, arguments.folder or Path(temporary))), flush=True)
+                bag = fly(drones, arguments.seconds, 1.0 / arguments.rate, arguments.folder or Path(temporary))
+                print(row(bag), flush=True)
     return 0
 
 
-def fly(drones: int, seconds: float, folder: Path) -> Path:
+def fly(drones: int, seconds: float, command_period_s: float, folder: Path) -> Path:
     """Fly so many drones with all their processes; the bag."""
     run_dir = (folder / f"drones-{drones}").resolve()
     run_dir.mkdir(parents=True)
+    fleet = yaml.safe_load(FLEET.read_text()) | {"command_period_s": command_period_s}
+    (run_dir / "fleet.yaml").write_text(yaml.safe_dump(fleet))
     scenario = yaml.safe_load(SCENARIO.read_text()) | {"count": drones, "duration_s": seconds}
     scenario["events"] = [event for event in scenario["events"] if event["at_s"] <= seconds]
     (run_dir / "scenario.yaml").write_text(yaml.safe_dump(scenario))
@@ -62,6 +68,8 @@ def fly(drones: int, seconds: float, folder: Path) -> Path:
         "sim",
         "--scenario",
         str(run_dir / "scenario.yaml"),
+        "--fleet",
+        str(run_dir / "fleet.yaml"),
         "--no-live",
         "--run-dir",
         str(run_dir / "run"),

@@ -147,6 +147,9 @@ STAND_IN = NodeKind(
     asks=_of_every(topics.LAND, topics.NOTIFY_SETPOINTS_STOP),
 )
 
+HANDED_OVER = (topics.VELOCITY_SAFE, topics.SAFETY)
+"""A vehicle adapter hears these from the network only where its safety filter runs in another process."""
+
 KINDS = {
     kind.kind: kind
     for kind in (

@@ -311,7 +311,10 @@ def _drone_process(role: str, kinds: tuple[NodeKind, ...], drones: tuple[str, ..
         package=_HOST[0],
         executable=_HOST[1],
         nodes=tuple(kind.node(drone) for kind, drone in placed),
-        arguments=tuple(word for kind, drone in placed for word in ("--node", f"{kind.kind}:{drone}")),
+        arguments=(
+            *(word for kind, drone in placed for word in ("--node", f"{kind.kind}:{drone}")),
+            *(("--no-parameter-services",) if len(drones) > 1 else ()),
+        ),
         on_failure=OnFailure.TELL if role == "wings" else OnFailure.RESTART,  # the stand-in lands what wings carried
         why=_DRONE_PROCESSES[role],
     )

@@ -127,8 +127,12 @@ def stamp_from_wire(message: Any) -> float:
 
     At today's wall time a float keeps it to 0.24 us, in simulated time to the nanosecond.
     """
-    stamp = message.header.stamp
-    return (int(stamp.sec) * NS_PER_S + int(stamp.nanosec)) / NS_PER_S
+    return time_from_wire(message.header.stamp)
+
+
+def time_from_wire(time: Any) -> float:
+    """builtin_interfaces/Time in seconds."""
+    return (int(time.sec) * NS_PER_S + int(time.nanosec)) / NS_PER_S
 
 
 def pose_to_wire(pose: Pose) -> Wire:

@@ -1,9 +1,12 @@
-"""What nodes hear, and subscriptions that the nodes of one process share.
+"""What nodes hear, subscriptions that the nodes of one process share, and what they say to each other.
 
 Every received message is turned into Python objects once per subscription, which costs more than most that our nodes
 do with it. What concerns the team, and poses and features of team-mates, are heard by the nodes of many drones: where
 those share a process, one subscription serves them all, and there is less to discover. What a node hears of its own
 drone stays its own, so that the graph tells who listens to what.
+
+What one node alone says and another node of its process hears need not go through the network and back: where the
+speaker is there, it is handed over (`Spoken`), after the message that made it speak has been taken by everybody.
 """
 
 from __future__ import annotations
@@ -35,12 +38,49 @@ class _Receiver(NamedTuple):
     take: Callable[[Any], object]
 
 
+class _Audience:
+    """All receivers of one topic in this process."""
+
+    def __init__(self) -> None:
+        self._receivers: dict[Callable[[Any], Any], list[_Receiver]] = {}
+        """By conversion, so that each is done once."""
+
+    def __bool__(self) -> bool:
+        return bool(self._receivers)
+
+    def join(self, convert: Callable[[Any], Any], receiver: _Receiver) -> None:
+        """One more who hears."""
+        self._receivers.setdefault(convert, []).append(receiver)
+
+    def leave(self, convert: Callable[[Any], Any], receiver: _Receiver) -> None:
+        """One who hears no more."""
+        receivers = self._receivers[convert]
+        receivers.remove(receiver)
+        if not receivers:
+            del self._receivers[convert]
+
+    def take(self, message: Any, malformed: LgtcError | None = None) -> None:
+        """Let everybody take a message, or tell everybody why there is none."""
+        for convert, receivers in tuple(self._receivers.items()):
+            value, refusal = None, malformed
+            try:
+                value = None if malformed else convert(message)
+            except LgtcError as error:
+                refusal = error
+            for receiver in tuple(receivers):
+                try:
+                    if refusal is not None:
+                        raise refusal
+                    receiver.take(value)
+                except LgtcError as error:
+                    receiver.hearer.tell(receiver.what, f"{error}; dropped")
+
+
 class _Topic:
-    """One topic and all its receivers in this process."""
+    """One topic that comes over the network."""
 
     def __init__(self, node: Node, kind: Any, name: str, qos: QoSProfile) -> None:
-        self.receivers: dict[Callable[[Any], Any], list[_Receiver]] = {}
-        """By conversion, so that each is done once."""
+        self.audience = _Audience()
         self.begun = False
         self._node = node
         self._decode = decoder(kind)
@@ -61,39 +101,56 @@ class _Topic:
                 message = self._decode(received)
             except LgtcError as error:
                 malformed = error
-        for convert, receivers in tuple(self.receivers.items()):
-            value, refusal = None, malformed
-            try:
-                value = None if malformed else convert(message)
-            except LgtcError as error:
-                refusal = error
-            for receiver in tuple(receivers):
-                try:
-                    if refusal is not None:
-                        raise refusal
-                    receiver.take(value)
-                except LgtcError as error:
-                    receiver.hearer.tell(receiver.what, f"{error}; dropped")
+        self.audience.take(message, malformed)
 
 
 _TOPICS: dict[str, _Topic] = {}
 """The shared topics of this process, by their full names."""
 
 
+class Spoken:
+    """One topic that a node of this process says."""
+
+    def __init__(self) -> None:
+        self.audience = _Audience()
+
+    def close(self) -> None:
+        """Nobody here hears it any more; the speaker goes on."""
+
+    def said(self, message: Any) -> None:
+        """Keep it for `hand_over`; a newer message takes its place."""
+        _SAID[self] = message
+
+
+_SPOKEN: dict[str, Spoken] = {}
+"""What nodes of this process say, by full names."""
+_SAID: dict[Spoken, Any] = {}
+"""What is to be handed over."""
+
+
+def spoken(name: str) -> Spoken:
+    """The topic of that full name, which a node of this process says."""
+    return _SPOKEN.setdefault(name, Spoken())
+
+
+def hand_over() -> None:
+    """Give what was said to those of this process who hear it, and what they say then."""
+    while _SAID:
+        topic = next(iter(_SAID))
+        topic.audience.take(_SAID.pop(topic))
+
+
 class Hearing:
     """One receiver's part in a topic; ends with `stop`."""
 
-    def __init__(self, name: str, topic: _Topic, convert: Callable[[Any], Any], receiver: _Receiver) -> None:
+    def __init__(self, name: str, topic: _Topic | Spoken, convert: Callable[[Any], Any], receiver: _Receiver) -> None:
         self._name, self._topic, self._convert, self._receiver = name, topic, convert, receiver
-        topic.receivers.setdefault(convert, []).append(receiver)
+        topic.audience.join(convert, receiver)
 
     def stop(self) -> None:
         """Hear no more; the last one unsubscribes."""
-        receivers = self._topic.receivers[self._convert]
-        receivers.remove(self._receiver)
-        if not receivers:
-            del self._topic.receivers[self._convert]
-        if not self._topic.receivers:
+        self._topic.audience.leave(self._convert, self._receiver)
+        if not self._topic.audience:
             if _TOPICS.get(self._name) is self._topic:
                 del _TOPICS[self._name]
             self._topic.close()
@@ -102,7 +159,7 @@ class Hearing:
 def hear(
     node: Node, hearer: Hearer, kind: Any, topic: str, qos: QoSProfile, convert: Callable[[Any], Any],
     take: Callable[[Any], object],
-    shared: bool = False,
+    shared: bool = False, handed: bool = False,
 ) -> Hearing:  # fmt: skip
     """Take what a topic brings; what `convert` or `take` refuses is told and otherwise dropped.
 
@@ -117,9 +174,13 @@ def hear(
         convert: message -> value; done once for all who use the same function.
         take: takes the value, which several may hold.
         shared: use the subscription that this process has already, or let others use this one.
+        handed: it has one speaker, and where that is in this process already, take from it what it says, and nothing
+            from the network.
     """
     name = node.resolve_topic_name(topic)
     receiver = _Receiver(hearer, topic, take)
+    if handed and name in _SPOKEN:
+        return Hearing(name, _SPOKEN[name], convert, receiver)
     if not shared:
         return Hearing(name, _Topic(node, kind, name, qos), convert, receiver)
     known = _TOPICS.get(name)

@@ -1,5 +1,8 @@
 """One process, several nodes: ``host --node policy:cf1 --node resource_monitor:cf1 --ros-args --params-file FILE``.
 
+With ``--no-parameter-services`` before ``--ros-args`` they do not answer `ros2 param`: seven services per node are more
+than half of what a process of many nodes looks through for every message that comes in, and of what others discover.
+
 Which nodes share a process is the plan's business; nodes do not know. The host spins them on one executor, ends when
 the lifeline says so, and answers SIGINT and SIGTERM: the first asks for an orderly end (drones land), the second ends
 at once. Exit codes: 0 an end that was asked for, 2 a configuration that is refused (one sentence on stderr), 1 a
@@ -25,8 +28,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from lgtc_core import topics
+from lgtc_core import topics, wire
 from lgtc_core.errors import LgtcError
+from lgtc_nodes.hearing import hand_over
 from lgtc_nodes.kinds import DRONE_KINDS, TEAM_KINDS
 from lgtc_nodes.lifeline import Cause, Lifeline
 from lgtc_nodes.node import SwarmNode
@@ -107,8 +111,10 @@ def _placed(arguments: Sequence[str]) -> list[tuple[str, str]]:
         metavar="KIND[:DRONE]",
         help=f"one of {', '.join(TEAM_KINDS)}, or one of {', '.join(DRONE_KINDS)} with its drone",
     )
-    result = []
-    for word in parser.parse_args(arguments).node:
+    parser.add_argument("--no-parameter-services", action="store_true", help="`ros2 param` does not reach the nodes")
+    chosen, result = parser.parse_args(arguments), []
+    SwarmNode.answers_for_parameters = not chosen.no_parameter_services
+    for word in chosen.node:
         kind, _, drone = word.partition(":")
         if kind not in (DRONE_KINDS if drone else TEAM_KINDS):
             expected = f"{', '.join(TEAM_KINDS)}, or {', '.join(f'{kind}:DRONE' for kind in DRONE_KINDS)}"
@@ -142,20 +148,28 @@ class _SimulatedTime:
     def __init__(self, nodes: Sequence[SwarmNode[Any]]) -> None:
         self.moved = False
         """Set with every step."""
-        self.now_s = nodes[0].now_s
+        self._now_s = 0.0
         self._source = nodes[0]._time_source
         for node in nodes[1:]:
             if node._time_source.ros_time_is_active != self._source.ros_time_is_active:
                 continue  # it follows another clock
             node._time_source.detach_node()
-            self._source.attach_clock(node.get_clock())
+            node._clock = nodes[0].get_clock()  # one to be set at every step, not one per node
         if self._source.ros_time_is_active:
+            for node in nodes:
+                if node.simulated_time:
+                    node.follow(self.now_s)
             nodes[0].destroy_subscription(self._source._clock_sub)
             kind, _ = STREAMS[topics.CLOCK]
             self._source._clock_sub = nodes[0].create_subscription(kind, topics.CLOCK, self._step, EVERY_STEP)
 
+    def now_s(self) -> float:
+        """The time of the last step [s]."""
+        return self._now_s
+
     def _step(self, message: Any) -> None:
         self._source.clock_callback(message)
+        self._now_s = wire.time_from_wire(message.clock)
         self.moved = True
 
 
@@ -167,7 +181,7 @@ def _spin(nodes: Sequence[SwarmNode[Any]], simulated: _SimulatedTime, lifeline: 
     told: Cause | None = None
     look_s, due = 0.0, False
     gc.freeze()  # a collection that goes through all that was imported would stop a drone's setpoints for .1 s
-    while rclpy.ok():
+    while True:
         # Always with a timeout: without one, the events executor of Jazzy does not return.
         executor.spin_once(timeout_sec=SOON_S if due else SPIN_S)
         if due:  # what came with the new time, poses above all, was read first
@@ -175,11 +189,14 @@ def _spin(nodes: Sequence[SwarmNode[Any]], simulated: _SimulatedTime, lifeline: 
             for node in nodes:
                 if node.simulated_time:
                     node.look(now_s)
+        hand_over()
         due, simulated.moved = simulated.moved, False
         now_s = time.monotonic()
         if now_s < look_s:
             continue
         look_s = now_s + LOOK_S
+        if not rclpy.ok():
+            return
         cause = lifeline.update(now_s)
         if cause is not told:
             told = cause

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy
 from rclpy.timer import Timer
 
@@ -54,13 +55,19 @@ class SwarmNode(Node, Generic[P]):
         ConfigError: a parameter, the fleet or the scenario is wrong, or the drone is not in the team.
     """
 
+    answers_for_parameters = True
+    """Whether the nodes of this process have ROS 2's seven services about parameters and types (`ros2 param`)."""
+
     def __init__(self, kind: str, drone: str, params: type[P], lifeline: Lifeline) -> None:
-        super().__init__(kind, namespace=drone)
+        services = self.answers_for_parameters
+        own = [Parameter("start_type_description_service", value=services)]
+        super().__init__(kind, namespace=drone, start_parameter_services=services, parameter_overrides=own)
         self.params: P = declare(self, params)
         self.team: Team = load_team(self.params.fleet_file, self.params.scenario_file)
         self.drone = drone
         self.lifeline = lifeline
         self.simulated_time = bool(self.get_parameter("use_sim_time").value)
+        self._time_s = lambda: float(self.get_clock().now().nanoseconds) / wire.NS_PER_S
         self._periodic: dict[Periodic, Timer | None] = {}
         """What is done again and again, and the timer that looks after it where time is the wall's."""
         self._told_s: dict[str, float] = {}
@@ -77,7 +84,11 @@ class SwarmNode(Node, Generic[P]):
 
     def now_s(self) -> float:
         """ROS time [s]."""
-        return float(self.get_clock().now().nanoseconds) / wire.NS_PER_S
+        return self._time_s()
+
+    def follow(self, now_s: Callable[[], float]) -> None:
+        """Ask this for the time from now on: the host knows simulated time, and asking rclpy's clock takes longer."""
+        self._time_s = now_s
 
     def on_mission(self, report: wire.MissionReport) -> None:
         """A /mission came in."""
@@ -96,16 +107,22 @@ class SwarmNode(Node, Generic[P]):
         """Publisher of plain values on a topic of `lgtc_core.topics`; `of` a drone, else relative to this node."""
         kind, qos = STREAMS[topic]
         publisher = self.create_publisher(kind, topic if of is None else topics.of_drone(of, topic), qos)
+        here = hearing.spoken(publisher.topic_name)
         latched = qos.durability is DurabilityPolicy.TRANSIENT_LOCAL
         message, fields = kind(), None
 
         def say(values: wire.Wire) -> None:
             nonlocal message, fields
-            if not latched and not publisher.get_subscription_count():
+            elsewhere = latched or publisher.get_subscription_count()
+            if not (elsewhere or here.audience):
                 return  # a message that nobody hears is not made
             if values.keys() != fields:  # else every field is overwritten: publishing has copied the last one
                 message, fields = kind(), values.keys()
-            publisher.publish(to_ros(kind, values, message))
+            to_ros(kind, values, message)
+            if elsewhere:
+                publisher.publish(message)
+            if here.audience:
+                here.said(message)
 
         return say
 
@@ -117,17 +134,18 @@ class SwarmNode(Node, Generic[P]):
         *,
         of: str | None = None,
         shared: bool = False,
+        handed: bool = False,
     ) -> Hearing:
         """Subscribe to a topic of `lgtc_core.topics`; `of` another drone, else relative to this node.
 
         What `convert` or `take` refuses is told in the log, at most every `TELL_EVERY_S`, and otherwise dropped.
         A topic of the team is heard once per process, for all its nodes; `shared`: a drone's as well. But /mission is
-        heard by each, as by that the supervisor knows that a node is up.
+        heard by each, as by that the supervisor knows that a node is up. `handed`: see `hearing.hear`.
         """
         kind, qos = STREAMS[topic]
         name = topic if of is None else topics.of_drone(of, topic)
         shared = shared or (topic.startswith("/") and topic != topics.MISSION)
-        return hearing.hear(self, self, kind, name, qos, convert, take, shared)
+        return hearing.hear(self, self, kind, name, qos, convert, take, shared, handed)
 
     def guarded(self, what: str, action: Callable[[], object]) -> None:
         """Run `action`; an error that this project raises on purpose becomes a sentence in the log."""

@@ -86,8 +86,10 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self.guard.discs_m = view.discs_m if self._active else NO_DISCS_M
 
     def _sighted(self, sighting: Sighting) -> None:
+        """Follow a newcomer at once, and whoever leaves at the own mind's next roll call."""
         self.neighbourhood.sighted(sighting)
-        self._near.follow(self.neighbourhood.update(self.now_s()))
+        if sighting.drone == self.drone or self.neighbourhood.is_new(sighting.drone):
+            self._near.follow(self.neighbourhood.update(self.now_s()))
 
     def _watch(self, now_s: float) -> None:
         """Without a pose to answer, commands go on at the guard's rate, so that the silence is told."""

@@ -29,6 +29,9 @@ TELL_WAITING_S = 5.0
 """Every so many seconds that the world has stood still for somebody, that is told [s, real time]."""
 CLOCK_AGAIN_S = 0.05
 """A world that stands still tells its time again: who missed it would be waited for in vain [s, real time]."""
+CLOCK_PERIODS_S = (0.02, 0.05)
+"""Time is told where a multiple of one of these is reached, or poses are told: what nodes do has such periods. Told at
+every step, it would be the most frequent message of all, which every process takes."""
 AFTER_TOUCHDOWN_S = 2.0
 """Simulated time that goes on after the last touchdown."""
 
@@ -54,7 +57,7 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         /mission (MissionState): heartbeat, and when the policies took over: the scenario's faults count from then.
 
     Publishes:
-        /clock (Clock): simulated time, every step.
+        /clock (Clock): simulated time, some 60 times a second.
         /poses (Poses), /<drone>/pose (PoseStamped), /<drone>/battery (BatteryState): what the sensors say, as far as
             somebody hears it: the team's own nodes hear the poses of all in one message.
         /faults (Faults): latched: what goes wrong on purpose, at the start and whenever it changes.
@@ -125,7 +128,8 @@ class SimulatorNode(SwarmNode[SimulatorParams]):
         self.world.step()
         if self.world.airborne.any():
             self._airborne_s = self.world.now_s
-        self._tell_clock()
+        if self.world.poses_due or any(map(self.world.due, CLOCK_PERIODS_S)):
+            self._tell_clock()
         poses = self.world.poses()
         if poses:
             together = {name: pose.position_m for name, pose in poses.items()}

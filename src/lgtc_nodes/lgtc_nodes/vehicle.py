@@ -37,7 +37,8 @@ class VehicleNode(SwarmNode[VehicleParams]):
 
     Subscribes:
         pose (PoseStamped), or out of /poses (Poses): own, from the vehicle.
-        velocity_safe (TwistStamped), safety (SafetyStatus): the safe command; each pair moves the setpoint at once.
+        velocity_safe (TwistStamped), safety (SafetyStatus): the safe command; each pair moves the setpoint at once. A
+            safety filter in the same process hands them over, and nothing is heard from the network.
         resources (ResourceState): the battery's tier.
         /mission (MissionState): when to take off and land; silent: land.
         /faults (Faults): it may be told to hang, in simulation.
@@ -72,8 +73,8 @@ class VehicleNode(SwarmNode[VehicleParams]):
             Action.LAND: self.create_client(RosTrigger, topics.LAND),
         }
         hear_pose(self, self.params.poses_together, self.flyer.pose)
-        self.hear(topics.VELOCITY_SAFE, wire.velocity_from_wire, self._safe_velocity)
-        self.hear(topics.SAFETY, self._safe_command, self._command)
+        self.hear(topics.VELOCITY_SAFE, wire.velocity_from_wire, self._safe_velocity, handed=True)
+        self.hear(topics.SAFETY, self._safe_command, self._command, handed=True)
         self.hear(topics.RESOURCES, wire.resources_from_wire, self.flyer.resources)
         self.hear(topics.FAULTS, wire.faults_from_wire, self._fail)
         self.serve(topics.VEHICLE_LAND, RosTrigger, self._land)

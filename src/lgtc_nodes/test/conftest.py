@@ -106,11 +106,11 @@ class Swarm:
         """Start processes by name: a team node's kind, `minds`, `wings` (one process per drone each)."""
         for kind in kinds:
             if kind not in ("minds", "wings"):
-                self._start(kind, [kind])
+                self.start_host(kind, [kind])
                 continue
             for drone in drones or self.drones:
                 nodes = MINDS if kind == "minds" else WINGS
-                self._start(f"{kind}-{drone}", [f"{node}:{drone}" for node in nodes])
+                self.start_host(f"{kind}-{drone}", [f"{node}:{drone}" for node in nodes])
 
     def start_all(self) -> None:
         """The whole team, as a flight has it."""
@@ -192,8 +192,9 @@ class Swarm:
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
 
-    def _start(self, name: str, nodes: list[str]) -> None:
-        command = [sys.executable, "-m", "lgtc_nodes.host"]
+    def start_host(self, name: str, nodes: list[str], *words: str) -> None:
+        """Start one process with these nodes, and further words on its command line."""
+        command = [sys.executable, "-m", "lgtc_nodes.host", *words]
         command += [word for node in nodes for word in ("--node", node)]
         command += ["--ros-args", "--params-file", str(self.folder / "params.yaml")]
         environment = (

@@ -198,3 +198,21 @@ def test_a_wrong_configuration_ends_a_process_with_code_2_and_one_sentence(swarm
         lines = team.log(name).strip().splitlines()
         assert "durations_s: got an unknown key; expected one of" in lines[-1]
         assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.parametrize("words", [(), ("--no-parameter-services",)])
+def test_a_process_of_many_nodes_may_do_without_the_services_about_parameters(
+    swarm: Callable[..., Any], words: tuple[str, ...]
+) -> None:
+    team = swarm()
+    team.start_host("demand_server", ["demand_server"], *words)
+    own = {topics.DELIVER, topics.EDIT_CONSUMER, topics.PUT_IN}
+    expected = own if words else own | {"/demand_server/get_parameters"}
+
+    def services() -> set[str]:
+        if ("demand_server", "/") not in team.node.get_node_names_and_namespaces():
+            return set()
+        return {name for name, _ in team.node.get_service_names_and_types_by_node("demand_server", "/")}
+
+    team.wait("its services are there", lambda: services() >= expected)
+    assert (services() == own) == bool(words)
