@@ -174,8 +174,11 @@ def kind_of(node: str) -> NodeKind:
 
 
 def with_poses_together(kind: NodeKind) -> NodeKind:
-    """The kind of node where it hears poses out of /poses, those that hear none unchanged."""
-    others = tuple(name for name in kind.subscribes if name not in (topics.POSE, *_of_every(topics.POSE)))
+    """The kind of node where it hears poses out of /poses, those that hear none unchanged. /poses tells a safety filter
+    who is near, too.
+    """
+    not_needed = (topics.POSE, *_of_every(topics.POSE), *((topics.PRESENCE,) if kind is SAFETY_FILTER else ()))
+    others = tuple(name for name in kind.subscribes if name not in not_needed)
     return kind if others == kind.subscribes else replace(kind, subscribes=(topics.POSES, *others))
 
 

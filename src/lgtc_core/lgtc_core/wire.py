@@ -51,6 +51,7 @@ class Poses(NamedTuple):
     """Where the drones of a team were at one moment (lgtc_interfaces/Poses)."""
 
     of: dict[str, Pose]
+    position_m: Array  # (K, 3) of the same, in the same order
     refused: tuple[str, ...]
     """Drones whose position was told and is not finite."""
 
@@ -166,9 +167,10 @@ def poses_from_wire(message: Any) -> Poses:
     stamp_s, position_m = stamp_from_wire(message), numbers.reshape(-1, 3)
     of = {name: Pose(stamp_s, at_m) for name, at_m in zip(names, position_m, strict=True)}
     if math.isfinite(numbers @ numbers):
-        return Poses(of, ())
+        return Poses(of, position_m, ())
     refused = tuple(name for name, pose in of.items() if not np.isfinite(pose.position_m).all())
-    return Poses({name: pose for name, pose in of.items() if name not in refused}, refused)
+    finite = np.isfinite(position_m).all(1)
+    return Poses({name: pose for name, pose in of.items() if name not in refused}, position_m[finite], refused)
 
 
 def velocity_to_wire(velocity: Velocity) -> Wire:

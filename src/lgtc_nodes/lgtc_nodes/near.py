@@ -9,11 +9,6 @@ from lgtc_nodes.hearing import Hearing
 from lgtc_nodes.node import SwarmNode
 
 
-def near_team_mates(node: SwarmNode[Any], near: Iterable[str]) -> frozenset[str]:
-    """Those of `near` that are drones of the team, the node's own left out."""
-    return frozenset(near) & frozenset(node.team.names) - {node.drone}
-
-
 class NearSubscriptions:
     """Follows a set of near team-mates.
 
@@ -36,7 +31,7 @@ class NearSubscriptions:
 
     def follow(self, near: Iterable[str]) -> None:
         """Listen to `near`, names that are no drone of the team left out, and to nobody else."""
-        wanted = near_team_mates(self._node, near)
+        wanted = frozenset(near) & frozenset(self._node.team.names) - {self._node.drone}
         for name in wanted - self._subscriptions.keys():
             self._subscriptions[name] = self._node.hear(
                 self._topic, self._converter(name), self._take, of=name, shared=True

@@ -13,12 +13,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from lgtc_core import topics, wire
 from lgtc_core.errors import InputError
-from lgtc_core.loop.neighbourhood import Sighting
+from lgtc_core.loop.neighbourhood import Neighbourhood, Sighting
+from lgtc_nodes.faulty import FaultyEars
 from lgtc_nodes.hearing import Hearing
-from lgtc_nodes.near import NearSubscriptions, near_team_mates
+from lgtc_nodes.near import NearSubscriptions
 from lgtc_nodes.node import NodeParams, SwarmNode
+
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,35 +55,80 @@ def hear_pose(
 
 
 class NearPoses:
-    """Poses of near team-mates, and of nobody else, out of /poses.
+    """Poses of near team-mates, and of nobody else, out of /poses, which itself tells who is near.
 
     Args:
         node: hears.
+        reach_m: who is within this distance over ground is near [m].
+        ears: what becomes of them on the way, in simulation.
         take: takes those of one moment.
     """
 
-    def __init__(self, node: SwarmNode[Any], take: Callable[[Sequence[Sighting]], object]) -> None:
-        self._node, self._take = node, take
-        self._near: frozenset[str] = frozenset()
+    def __init__(
+        self,
+        node: SwarmNode[Any],
+        reach_m: float,
+        ears: FaultyEars,
+        take: Callable[[Sequence[Sighting]], object],
+    ) -> None:
+        self._reach_m, self._hear = reach_m, ears.through_together("pose", lambda it: it.drone, take)
+        self._others = frozenset(node.team.names) - {node.drone}
+        self._own_m: Array | None = None
         node.hear(topics.POSES, wire.poses_from_wire, self._pick)
 
-    def follow(self, near: Iterable[str]) -> None:
-        """Take the poses of `near`, names that are no drone of the team left out, and of nobody else."""
-        self._near = near_team_mates(self._node, near)
+    def moved(self, position_m: Array) -> None:
+        """Own position (3,), frame "world" [m]; without one, everybody is near."""
+        self._own_m = position_m
 
     def _pick(self, poses: wire.Poses) -> None:
-        near = [Sighting(name, *poses.of[name]) for name in self._near & poses.of.keys()]
-        if near:
-            self._take(near)
+        names: Iterable[str] = poses.of
+        if self._own_m is not None:
+            offset_m = poses.position_m[:, :2] - self._own_m[:2]
+            near = np.flatnonzero(np.hypot(offset_m[:, 0], offset_m[:, 1]) <= self._reach_m).tolist()
+            told = tuple(poses.of)
+            names = (told[row] for row in near)
+        sightings = [Sighting(name, *poses.of[name]) for name in names if name in self._others]
+        if sightings:
+            self._hear(sightings)
 
 
-def hear_near_poses(
-    node: SwarmNode[Any], together: bool, take: Callable[[Sequence[Sighting]], object]
-) -> NearPoses | NearSubscriptions:
-    """Take the poses of those team-mates that `follow` is told of."""
-    if together:
-        return NearPoses(node, take)
-    return NearSubscriptions(node, topics.POSE, _sighting_of, lambda sighting: take((sighting,)))
+class NearPoseTopics:
+    """Poses of near team-mates, and of nobody else, each on its topic; /presence tells who is near.
+
+    Args:
+        node: hears.
+        neighbourhood: who is near.
+        ears: what becomes of them on the way, in simulation.
+        take: takes those of one moment.
+    """
+
+    def __init__(
+        self,
+        node: SwarmNode[Any],
+        neighbourhood: Neighbourhood,
+        ears: FaultyEars,
+        take: Callable[[Sequence[Sighting]], object],
+    ) -> None:
+        self._node, self._neighbourhood = node, neighbourhood
+        hear = ears.through_together("pose", lambda it: it.drone, self._seen)
+        self._subscriptions = NearSubscriptions(node, topics.POSE, _sighting_of, lambda sighting: hear((sighting,)))
+        self._take = take
+        sighted = ears.through("presence", lambda it: it.drone, self._sighted)
+        node.hear(topics.PRESENCE, wire.presence_from_wire, sighted)
+
+    def moved(self, position_m: Array) -> None:
+        """Own position (3,), frame "world" [m]; without one, everybody is near."""
+        self._neighbourhood.moved(position_m)
+
+    def _seen(self, sightings: Sequence[Sighting]) -> None:
+        """A near drone's pose is its presence too: it is watched even when its policy, which sends it, is dead."""
+        for sighting in sightings:
+            self._neighbourhood.sighted(sighting)
+        self._take(sightings)
+
+    def _sighted(self, sighting: Sighting) -> None:
+        self._neighbourhood.sighted(sighting)
+        self._subscriptions.follow(self._neighbourhood.update(self._node.now_s()))
 
 
 @cache

@@ -5,8 +5,10 @@
   now, not on a queue; velocity and safety of one command belong together, so both.
 - STREAM: fast streams of which each message counts a little (features, policy state, battery). Best effort for the same
   reason; a few deep, so that several of one burst arrive.
-- STATE: slow states that others act on (resources, vehicle, presence, mission). Reliable: a lost change of phase
+- STATE: slow states that others act on (resources, vehicle, mission). Reliable: a lost change of phase
   would cost a period of 100 ms or more.
+- ROLL_CALL: all drones on one topic, at nearly one moment (presence). Reliable, and a reader has room for all of them
+  until it gets to them: with less it drops some, the same ones every time, and two drones never hear of each other.
 - LATCHED: like STATE, and whoever starts late still gets the last one (demand, faults, flight information).
 """
 
@@ -47,6 +49,7 @@ def _profile(depth: int, *, reliable: bool, latched: bool = False) -> QoSProfile
 NEWEST = _profile(1, reliable=False)
 STREAM = _profile(5, reliable=False)
 STATE = _profile(5, reliable=True)
+ROLL_CALL = _profile(1000, reliable=True)
 EVERY_STEP = _profile(100, reliable=False)
 """How a process hears /clock."""
 LATCHED = _profile(1, reliable=True, latched=True)
@@ -73,7 +76,7 @@ STREAMS: dict[str, Stream] = {
     topics.SETPOINT: Stream(RosOdometry, NEWEST),
     topics.MISSION: Stream(RosMissionState, STATE),
     topics.POSES: Stream(RosPoses, NEWEST),
-    topics.PRESENCE: Stream(RosPresence, STATE),
+    topics.PRESENCE: Stream(RosPresence, ROLL_CALL),
     topics.DEMAND: Stream(RosDemand, LATCHED),
     topics.FAULTS: Stream(RosFaults, LATCHED),
     topics.FLIGHT_INFO: Stream(RosString, LATCHED),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lgtc_core import topics, wire
@@ -12,11 +11,11 @@ from lgtc_core.flight.guard import Guard, GuardParams
 from lgtc_core.flight.landing import NO_DISCS_M
 from lgtc_core.flight.phases import MissionPhase
 from lgtc_core.flight.response import with_response
-from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams, Sighting
+from lgtc_core.loop.neighbourhood import Neighbourhood, NeighbourhoodParams
 from lgtc_nodes.faulty import FaultyEars
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.node import SwarmNode
-from lgtc_nodes.poses import PoseParams, hear_near_poses, hear_pose
+from lgtc_nodes.poses import NearPoses, NearPoseTopics, PoseParams, hear_pose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         pose (PoseStamped), or out of /poses (Poses): own, from the vehicle; each is answered at once.
         velocity_nominal (TwistStamped): where the policy wants to fly.
         /<other>/pose (PoseStamped), or out of /poses (Poses): of near team-mates only.
-        /presence (Presence): who is near.
+        /presence (Presence): who is near, where /poses does not tell it.
         vehicle (VehicleStatus): while LANDING, the command leads to a free place instead of where the policy wants.
         /demand (Demand): where the discs are, in which it does not land while others fly on.
         /mission (MissionState): whether others fly on.
@@ -50,7 +49,6 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         others = {other.name: other for other in self.team.drones if other.name != drone}
         params = with_response(self.params.guard, self.team.command_period_s, self.spec.response)
         self.guard = Guard(drone, self.spec, self.team.arena, params, others)
-        self.neighbourhood = Neighbourhood(drone, self.team.arena.radius_m, self.params.neighbourhood)
         self._period_s = 1.0 / params.rate_hz
         self._commanded_s: float | None = None
         self._active = False
@@ -58,25 +56,21 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
         self._say_safety = self.speak(topics.SAFETY)
         self.hear(topics.VELOCITY_NOMINAL, wire.velocity_from_wire, lambda nominal: self.guard.nominal(*nominal))
         ears = FaultyEars(self)
-        sighted = ears.through("presence", lambda it: it.drone, self._sighted)
-        self.hear(topics.PRESENCE, wire.presence_from_wire, sighted)
         self.hear(topics.VEHICLE, wire.vehicle_from_wire, self.guard.vehicle)
         self.hear(topics.DEMAND, wire.demand_from_wire, self._demand)
-        neighbours = ears.through_together("pose", lambda it: it.drone, self._neighbours)
-        self._near = hear_near_poses(self, self.params.poses_together, neighbours)
+        near, radius_m = self.params.neighbourhood, self.team.arena.radius_m
+        self._near: NearPoses | NearPoseTopics
+        if self.params.poses_together:
+            self._near = NearPoses(self, radius_m + near.margin_m, ears, self.guard.neighbours)
+        else:
+            self._near = NearPoseTopics(self, Neighbourhood(drone, radius_m, near), ears, self.guard.neighbours)
         hear_pose(self, self.params.poses_together, self._pose)  # last: of one message the own pose is what is answered
         self.every(self._period_s, self._watch)
 
     def _pose(self, pose: wire.Pose) -> None:
-        self.neighbourhood.moved(pose.position_m)
+        self._near.moved(pose.position_m)
         if self.guard.pose(*pose):
             self._command(self.now_s())
-
-    def _neighbours(self, sightings: Sequence[Sighting]) -> None:
-        """A near drone's pose is its presence too: it is watched even when its policy, which sends it, is dead."""
-        for sighting in sightings:
-            self.neighbourhood.sighted(sighting)
-        self.guard.neighbours(sightings)
 
     def on_mission(self, report: wire.MissionReport) -> None:
         """Nobody serves any more once all land."""
@@ -84,12 +78,6 @@ class SafetyFilterNode(SwarmNode[SafetyFilterParams]):
 
     def _demand(self, view: DemandView) -> None:
         self.guard.discs_m = view.discs_m if self._active else NO_DISCS_M
-
-    def _sighted(self, sighting: Sighting) -> None:
-        """Follow a newcomer at once, and whoever leaves at the own mind's next roll call."""
-        self.neighbourhood.sighted(sighting)
-        if sighting.drone == self.drone or self.neighbourhood.is_new(sighting.drone):
-            self._near.follow(self.neighbourhood.update(self.now_s()))
 
     def _watch(self, now_s: float) -> None:
         """Without a pose to answer, commands go on at the guard's rate, so that the silence is told."""

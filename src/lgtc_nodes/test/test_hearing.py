@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import rclpy
 from geometry_msgs.msg import TwistStamped as RosTwistStamped
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from lgtc_core import wire
+from lgtc_core import topics, wire
 from lgtc_core.errors import InputError
+from lgtc_core.loop.neighbourhood import Sighting
 from lgtc_nodes import hearing
 from lgtc_nodes.conversions import to_ros
 from lgtc_nodes.hearing import Spoken, hand_over, hear, spoken
-from lgtc_nodes.qos import NEWEST
+from lgtc_nodes.qos import NEWEST, STREAMS
 
 pytestmark = pytest.mark.ros
 
@@ -105,3 +109,23 @@ def test_what_cannot_be_taken_is_told_and_the_others_take_theirs(hearer: Hearer)
 def test_without_a_speaker_in_the_process_it_is_heard_from_the_network(hearer: Hearer) -> None:
     hear(hearer, hearer, RosTwistStamped, "velocity_safe", NEWEST, wire.velocity_from_wire, print, handed=True)
     assert any(subscription.topic_name == "/cf1/velocity_safe" for subscription in hearer.subscriptions)
+
+
+def test_a_roll_call_of_many_that_comes_at_one_moment_is_heard_whole(hearer: Hearer) -> None:
+    kind, qos = STREAMS[topics.PRESENCE]
+    heard: list[str] = []
+    hear(hearer, hearer, kind, topics.PRESENCE, qos, wire.presence_from_wire, lambda it: heard.append(it.drone))
+    names = [f"cf{i}" for i in range(60)]
+    says = [hearer.create_publisher(kind, topics.PRESENCE, qos) for _ in names]
+    end_s = time.monotonic() + 20.0
+    while any(say.get_subscription_count() < 1 for say in says) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    for name, say in zip(names, says, strict=True):
+        say.publish(to_ros(kind, wire.presence_to_wire(Sighting(name, 1.0, np.zeros(3)))))
+    time.sleep(0.5)  # nobody listens meanwhile
+    executor = SingleThreadedExecutor(context=hearer.context)
+    executor.add_node(hearer)
+    while len(heard) < len(names) and time.monotonic() < end_s:
+        executor.spin_once(timeout_sec=0.1)
+    executor.shutdown()
+    assert sorted(heard) == sorted(names)

@@ -89,28 +89,20 @@ class Neighbourhood:
         if drone != self.drone and (last is None or stamp_s > last[0]):
             self._seen[drone] = stamp_s, at_m
 
-    def is_new(self, drone: str) -> bool:
-        """Whether a team-mate was sighted near and does not count as near yet: an update must not wait."""
-        return drone not in self._near and drone in self._seen and self._reaches(self._seen[drone][1], 0.0)
-
     def update(self, now_s: float) -> frozenset[str]:
         """Near team-mates at `now_s`; without an own position, everybody who was heard lately."""
+        limit_m = self.radius_m + self.params.margin_m
         self._seen = {
             name: seen for name, seen in self._seen.items() if -AHEAD_S <= now_s - seen[0] <= self.params.silence_s
         }
         self._near = frozenset(
             name
             for name, (_, at_m) in self._seen.items()
-            if self._reaches(at_m, self.params.hysteresis_m if name in self._near else 0.0)
+            if self._own_m is None
+            or math.hypot(at_m[0] - self._own_m[0], at_m[1] - self._own_m[1])
+            <= limit_m + (self.params.hysteresis_m if name in self._near else 0.0)
         )
         return self._near
-
-    def _reaches(self, at_m: tuple[float, float], more_m: float) -> bool:
-        """Whether a place is within the limit and so much more; every one is while the own position is not known."""
-        if self._own_m is None:
-            return True
-        limit_m = self.radius_m + self.params.margin_m + more_m
-        return math.hypot(at_m[0] - self._own_m[0], at_m[1] - self._own_m[1]) <= limit_m
 
 
 def _finite(position_m: Array, what: str, drone: str) -> tuple[float, float]:
