@@ -159,13 +159,15 @@ def poses_from_wire(message: Any) -> Poses:
     """Poses of a Poses. A position that is not finite concerns one drone alone, and is not refused here.
 
     Raises:
-        InputError: not three numbers for every name.
+        InputError: not three numbers for every name, or a name twice.
     """
     names, numbers = message.drones, np.array(message.position, np.float64)
     if len(numbers) != 3 * len(names):
         raise InputError("poses.position", f"{len(numbers)} numbers", f"three for each of {len(names)} drones")
     stamp_s, position_m = stamp_from_wire(message), numbers.reshape(-1, 3)
     of = {name: Pose(stamp_s, at_m) for name, at_m in zip(names, position_m, strict=True)}
+    if len(of) != len(names):
+        raise InputError("poses.drones", ", ".join(names), "every name once")
     if math.isfinite(numbers @ numbers):
         return Poses(of, position_m, ())
     refused = tuple(name for name, pose in of.items() if not np.isfinite(pose.position_m).all())

@@ -88,8 +88,9 @@ def test_pose(stamp_s: float, position_m: np.ndarray) -> None:
 @given(stamps, st.dictionaries(words, vectors(3), min_size=1, max_size=4))  # of nobody, nothing is said
 def test_poses(stamp_s: float, position_m: dict[str, np.ndarray]) -> None:
     for message in both_ways(RosPoses, wire.poses_to_wire(stamp_s, position_m)):
-        poses, refused = wire.poses_from_wire(message)
+        poses, together_m, refused = wire.poses_from_wire(message)
         assert list(poses) == list(position_m)
+        np.testing.assert_array_equal(together_m, [*position_m.values()])
         assert refused == ()
         for name, pose in poses.items():
             same(pose, wire.Pose(stamp_s, position_m[name]))
@@ -98,13 +99,17 @@ def test_poses(stamp_s: float, position_m: dict[str, np.ndarray]) -> None:
 
 def test_poses_are_refused_as_a_whole_where_numbers_lack_and_for_one_drone_where_they_are_not_finite() -> None:
     lacking = {"header": 1.0, "drones": ["cf1", "cf2"], "position": np.zeros(5)}
+    for twice in both_ways(RosPoses, {"header": 1.0, "drones": ["cf1", "cf1"], "position": np.zeros(6)}):
+        with pytest.raises(InputError, match="cf1, cf1; expected every name once"):
+            wire.poses_from_wire(twice)
     one_bad = wire.poses_to_wire(1.0, {"cf1": np.array([0.0, math.inf, 0.0]), "cf2": np.ones(3)})
     for short, bad in zip(both_ways(RosPoses, lacking), both_ways(RosPoses, one_bad), strict=True):
         with pytest.raises(InputError, match="5 numbers; expected three for each of 2 drones"):
             wire.poses_from_wire(short)
-        poses, refused = wire.poses_from_wire(bad)
+        poses, together_m, refused = wire.poses_from_wire(bad)
         assert refused == ("cf1",)
         assert list(poses) == ["cf2"]
+        assert together_m.tolist() == [[1.0, 1.0, 1.0]]
         same(poses["cf2"], wire.Pose(1.0, np.ones(3)))
 
 

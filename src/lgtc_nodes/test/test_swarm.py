@@ -64,7 +64,7 @@ def test_bad_messages_and_bad_requests_are_refused_in_words_and_nobody_dies(
     team.start_all()
     team.wait_mission(MissionPhase.ACTIVE)
     nan = np.full(3, math.nan)
-    together = [(["cf1", "cf2"], [0.0, 0.0]), (["nobody"], [1.0, 2.0, 3.0]), (["cf1"], nan)]
+    together = [(["cf1", "cf2"], [0.0] * 2), (["cf1"] * 2, [0.0] * 6), (["nobody"], [1.0, 2.0, 3.0]), (["cf1"], nan)]
     poses = [
         team.say(topics.POSES, {"header": 1e6, "drones": drones, "position": position}) for drones, position in together
     ]
