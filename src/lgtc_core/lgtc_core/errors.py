@@ -31,7 +31,19 @@ class ConfigError(LgtcError):
         return f"{where}: got {self.got}; expected {self.expected}"
 
 
-class ContractError(LgtcError):
+class _MismatchError(LgtcError):
+    """A thing by name, what it is and what it should be."""
+
+    def __init__(self, what: str, got: str, expected: str) -> None:
+        self.what, self.got, self.expected = what, got, expected
+        super().__init__(what, got, expected)
+
+    def __str__(self) -> str:
+        """The sentence for people."""
+        return f"{self.what}: got {self.got}; expected {self.expected}"
+
+
+class ContractError(_MismatchError):
     """Two parts that must agree do not: a model and a fleet, a message and a model, a bag and its reader.
 
     Attributes:
@@ -40,16 +52,8 @@ class ContractError(LgtcError):
         expected: what is needed, and what to do about it.
     """
 
-    def __init__(self, what: str, got: str, expected: str) -> None:
-        self.what, self.got, self.expected = what, got, expected
-        super().__init__(what, got, expected)
 
-    def __str__(self) -> str:
-        """The sentence for people."""
-        return f"{self.what}: got {self.got}; expected {self.expected}"
-
-
-class InputError(LgtcError):
+class InputError(_MismatchError):
     """A value from outside (pose, message, service call) is unusable. Nothing was changed by it.
 
     Attributes:
@@ -57,14 +61,6 @@ class InputError(LgtcError):
         got: what came.
         expected: what may come.
     """
-
-    def __init__(self, what: str, got: str, expected: str) -> None:
-        self.what, self.got, self.expected = what, got, expected
-        super().__init__(what, got, expected)
-
-    def __str__(self) -> str:
-        """The sentence for people."""
-        return f"{self.what}: got {self.got}; expected {self.expected}"
 
 
 class LedgerError(LgtcError):

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lifeline = Lifeline(time.monotonic(), parent_pid)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: lifeline.signal())
-    placed = _placed(remove_ros_args(arguments)[1:])
+    placed, SwarmNode.answers_for_parameters = _asked_for(remove_ros_args(arguments)[1:])
     # rclpy's own handlers would end the executor under a flying drone.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     nodes: list[SwarmNode[Any]] = []
@@ -101,8 +101,10 @@ def run(argv: Sequence[str] | None = None) -> NoReturn:
     os._exit(code)
 
 
-def _placed(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """(kind, drone) of every node asked for; the drone is empty for nodes of the team. Exits with 2 on nonsense."""
+def _asked_for(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], bool]:
+    """(kind, drone) of every node asked for, the drone empty for nodes of the team, and whether they have parameter
+    services. Exits with 2 on nonsense.
+    """
     parser = argparse.ArgumentParser(prog="host", description="Runs nodes of the swarm in one process.")
     parser.add_argument(
         "--node",
@@ -112,15 +114,14 @@ def _placed(arguments: Sequence[str]) -> list[tuple[str, str]]:
         help=f"one of {', '.join(TEAM_KINDS)}, or one of {', '.join(DRONE_KINDS)} with its drone",
     )
     parser.add_argument("--no-parameter-services", action="store_true", help="`ros2 param` does not reach the nodes")
-    chosen, result = parser.parse_args(arguments), []
-    SwarmNode.answers_for_parameters = not chosen.no_parameter_services
+    chosen, placed = parser.parse_args(arguments), []
     for word in chosen.node:
         kind, _, drone = word.partition(":")
         if kind not in (DRONE_KINDS if drone else TEAM_KINDS):
             expected = f"{', '.join(TEAM_KINDS)}, or {', '.join(f'{kind}:DRONE' for kind in DRONE_KINDS)}"
             parser.error(f"--node: got {word}; expected {expected}")
-        result.append((kind, drone))
-    return result
+        placed.append((kind, drone))
+    return placed, not chosen.no_parameter_services
 
 
 def _factory(kind: str) -> Callable[[str, Lifeline], SwarmNode[Any]]:

@@ -8,7 +8,7 @@ the same with both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
@@ -81,13 +81,12 @@ class NearPoses:
         self._own_m = position_m
 
     def _pick(self, poses: wire.Poses) -> None:
-        names: Iterable[str] = poses.of
+        near = list(poses.of)
         if self._own_m is not None:
             offset_m = poses.position_m[:, :2] - self._own_m[:2]
-            near = np.flatnonzero(np.hypot(offset_m[:, 0], offset_m[:, 1]) <= self._reach_m).tolist()
-            told = tuple(poses.of)
-            names = (told[row] for row in near)
-        sightings = [Sighting(name, *poses.of[name]) for name in names if name in self._others]
+            rows = np.flatnonzero(np.hypot(offset_m[:, 0], offset_m[:, 1]) <= self._reach_m)
+            near = [near[row] for row in rows.tolist()]
+        sightings = [Sighting(name, *poses.of[name]) for name in near if name in self._others]
         if sightings:
             self._hear(sightings)
 

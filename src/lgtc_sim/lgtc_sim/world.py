@@ -37,7 +37,7 @@ _SD = Bounds(0.0, 0.1, "m")
 class WorldParams:
     """How the world is stepped and seen."""
 
-    dt_s: Annotated[float, Bounds(0.005, 0.02, "s"), "Time step; also the period of /clock, hence at most 200 Hz"] = (
+    dt_s: Annotated[float, Bounds(0.005, 0.02, "s"), "Time step; /clock comes no more often, so at 200 Hz at most"] = (
         0.01
     )
     battery_period_s: Annotated[float, _PERIOD, "Time between two battery readings of a drone"] = 0.2
