@@ -19,8 +19,12 @@ Array = npt.NDArray[np.float64]
 
 NO_DISCS_M: Array = np.empty((0, 3))
 _DIRECTIONS = 24
+_ANGLE = np.linspace(0.0, 2.0 * np.pi, _DIRECTIONS, endpoint=False)
+_RING: Array = np.stack([np.cos(_ANGLE), np.sin(_ANGLE)], -1)
 _SLACK = 1.02
 """Candidates stand this much farther off than needed, so that rounding and noise do not spoil them."""
+_AT_ONCE = 16
+"""Candidates compared with everybody in one go: the answer is mostly among the nearest."""
 
 
 def is_clear(spot_m: Array, others_m: Array, clearance_m: float) -> npt.NDArray[np.bool_]:
@@ -57,10 +61,13 @@ def free_spot(
         candidates_m = _around(position_m, centres_m, _SLACK * apart_m)
         offset_m = candidates_m - position_m
         far_m = np.hypot(offset_m[:, 0], offset_m[:, 1])
-        good = arena.contains(candidates_m, 0.5 * clearance_m) & (far_m <= reach_m)
-        good &= _all_apart(candidates_m, centres_m, apart_m)
-        if good.any():
-            return np.asarray(candidates_m[good][np.argmin(far_m[good])])
+        allowed = np.flatnonzero(arena.contains(candidates_m, 0.5 * clearance_m) & (far_m <= reach_m))
+        nearest_m = candidates_m[allowed[np.argsort(far_m[allowed], kind="stable")]]
+        for first in range(0, len(nearest_m), _AT_ONCE):
+            some_m = nearest_m[first : first + _AT_ONCE]
+            apart = _all_apart(some_m, centres_m, apart_m)
+            if apart.any():
+                return np.asarray(some_m[np.argmax(apart)])
     return position_m
 
 
@@ -72,9 +79,7 @@ def _all_apart(spot_m: Array, centres_m: Array, apart_m: Array) -> npt.NDArray[n
 
 def _around(position_m: Array, centres_m: Array, apart_m: Array) -> Array:
     """Places around every centre at its distance (n, 2), and the ones straight outward from a position."""
-    angle = np.linspace(0.0, 2.0 * np.pi, _DIRECTIONS, endpoint=False)
-    ring = np.stack([np.cos(angle), np.sin(angle)], -1)
-    candidates_m = (centres_m[:, None, :] + apart_m[:, None, None] * ring).reshape(-1, 2)
+    candidates_m = (centres_m[:, None, :] + apart_m[:, None, None] * _RING).reshape(-1, 2)
     away_m = position_m - centres_m
     far_m = np.hypot(away_m[:, 0], away_m[:, 1])
     straight = far_m > 1e-6  # straight away from one is the shortest way out where it is the only one
