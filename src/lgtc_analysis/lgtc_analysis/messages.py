@@ -22,6 +22,7 @@ from lgtc_core.errors import ContractError
 
 POSE_TYPE = "geometry_msgs/msg/PoseStamped"
 POSES_TYPE = "lgtc_interfaces/msg/Poses"
+BUNDLE_TYPE = "lgtc_interfaces/msg/Bundle"
 VELOCITY_TYPE = "geometry_msgs/msg/TwistStamped"
 HEADER_TYPE = "std_msgs/msg/Header"
 NS_PER_S = 1_000_000_000

@@ -199,7 +199,12 @@ def _fly(plan: Plan, console: Console, *, live: bool) -> bool:
     # Here, once, with a word to whoever waits: in the drones' own processes it would count as not coming up.
     with console.status("compiling the safety filter, if it has changed"):
         guard_memory.prepare()
-    with claimed(), Interrupts().counting() as interrupts, Monitor(plan.drones) as monitor, Runner(plan) as runner:
+    with (
+        claimed(),
+        Interrupts().counting() as interrupts,
+        Monitor(plan.drones, bundled=plan.bundled) as monitor,
+        Runner(plan) as runner,
+    ):
         if monitor.others_flying():
             raise refusal()
         inputs.link_latest(plan.inputs.run_dir)

@@ -1,7 +1,7 @@
 """The `lgtc` command's ear in the ROS graph: it takes the newest message of each topic when asked, and no oftener.
 
 No executor runs and no callback fires between two looks, so that watching 50 Hz streams costs `lgtc` next to nothing;
-DDS keeps the newest message of each (depth 1).
+DDS keeps the newest message of each (depth 1), or the bundles of the time between.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from enum import IntEnum
 from typing import Any
@@ -18,6 +18,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
@@ -26,8 +27,17 @@ from lgtc_bringup.plan import ROS_ARGUMENTS
 from lgtc_bringup.snapshot import ConsumerSnapshot, DroneSnapshot, Snapshot
 from lgtc_core import topics
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier, VehiclePhase
-from lgtc_interfaces.msg import Demand, MissionState, PolicyState, ResourceState, SafetyStatus, VehicleStatus
+from lgtc_core.wire import bundle_from_wire
+from lgtc_interfaces.msg import Bundle, Demand, MissionState, PolicyState, ResourceState, SafetyStatus, VehicleStatus
 
+_PER_DRONE: Mapping[str, type] = {
+    topics.VEHICLE: VehicleStatus,
+    topics.RESOURCES: ResourceState,
+    topics.POLICY_STATE: PolicyState,
+    topics.SAFETY: SafetyStatus,
+}
+_BUNDLES = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+"""Room for what all processes say between two looks; what does not find it is old."""
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _FACTOR_WINDOW_S = 5.0
@@ -35,12 +45,16 @@ _ABORT_ANSWER_S = 1.0
 
 
 class Monitor:
-    """Subscribes to mission, demand and, per drone, vehicle, resources, policy_state and safety; publishes nothing.
+    """Subscribes to mission, demand and, of each drone, vehicle, resources, policy_state and safety; publishes nothing.
 
     Asks /mission/abort when told to. A context manager, with a ROS context of its own.
+
+    Args:
+        drones: names of the drones to look at.
+        bundled: what they say comes in bundles. Without, it is sent on their own topics as well, to be heard here.
     """
 
-    def __init__(self, drones: tuple[str, ...]) -> None:
+    def __init__(self, drones: tuple[str, ...], *, bundled: bool = False) -> None:
         self._context = Context()
         rclpy.init(
             args=["--ros-args", *ROS_ARGUMENTS], context=self._context, signal_handler_options=SignalHandlerOptions.NO
@@ -50,14 +64,12 @@ class Monitor:
         )
         self._mission = self._listen(MissionState, topics.MISSION, _NEWEST)
         self._demand = self._listen(Demand, topics.DEMAND, _LATCHED)
+        self._parts = {name: self._listen(Bundle, topics.bundled(name), _BUNDLES) for name in _PER_DRONE if bundled}
         self._drones = {
-            name: (
-                self._listen(VehicleStatus, topics.of_drone(name, topics.VEHICLE), _NEWEST),
-                self._listen(ResourceState, topics.of_drone(name, topics.RESOURCES), _NEWEST),
-                self._listen(PolicyState, topics.of_drone(name, topics.POLICY_STATE), _NEWEST),
-                self._listen(SafetyStatus, topics.of_drone(name, topics.SAFETY), _NEWEST),
-            )
-            for name in drones
+            (drone, name): self._listen(kind, topics.of_drone(drone, name), _NEWEST)
+            for drone in drones
+            for name, kind in _PER_DRONE.items()
+            if not bundled
         }
         self._abort = self._node.create_client(Trigger, topics.MISSION_ABORT)
         self._beats: deque[tuple[float, float]] = deque()  # (wall, ROS) time [s] of the last heartbeats
@@ -96,7 +108,10 @@ class Monitor:
                 ConsumerSnapshot(one.name, tuple(one.demanded), tuple(one.remaining), tuple(one.servers))
                 for one in demand.consumers
             )
-        drones = tuple(self._look_at(drone) for drone in self._snapshot.drones)
+        said = self._said()
+        drones = tuple(
+            _with(drone, *(said.get((drone.name, name)) for name in _PER_DRONE)) for drone in self._snapshot.drones
+        )
         distances = [drone.distance_min_m for drone in drones if drone.airborne]
         self._snapshot = replace(
             self._snapshot,
@@ -121,31 +136,15 @@ class Monitor:
     def _listen(self, message: type, topic: str, qos: QoSProfile) -> Subscription:
         return self._node.create_subscription(message, topic, lambda _: None, qos)
 
-    def _look_at(self, drone: DroneSnapshot) -> DroneSnapshot:
-        vehicle, resources, policy, safety = (_newest(one) for one in self._drones[drone.name])
-        if vehicle is not None:
-            drone = replace(
-                drone,
-                phase=_name(VehiclePhase, vehicle.phase),
-                airborne=vehicle.phase in (VehiclePhase.HOLDING, VehiclePhase.FLYING),
-                reason=vehicle.reason,
-            )
-        if resources is not None:
-            drone = replace(
-                drone,
-                state_of_charge=float(resources.state_of_charge),
-                battery_voltage_v=float(resources.battery_voltage_v),
-                tier=_name(Tier, resources.tier),
-                supply=tuple(resources.supply),
-                reason=drone.reason or resources.reason,
-            )
-        if policy is not None:
-            known = 0 <= policy.chosen < len(policy.consumers)
-            drone = replace(drone, chosen=policy.consumers[policy.chosen] if known else "")
-        if safety is not None:
-            mode = _name(SafetyMode, safety.mode)
-            drone = replace(drone, safety=mode, distance_min_m=float(safety.distance_min_m))
-        return drone
+    def _said(self) -> dict[tuple[str, str], Any]:
+        """The newest message of every drone and per-drone topic, where there is a new one."""
+        said = {key: message for key, one in self._drones.items() if (message := _newest(one)) is not None}
+        for name, bundles in self._parts.items():
+            raw: dict[str, bytes] = {}
+            while (bundle := _newest(bundles)) is not None:
+                raw.update(bundle_from_wire(bundle))
+            said |= {(drone, name): deserialize_message(data, _PER_DRONE[name]) for drone, data in raw.items()}
+        return said
 
     def _real_time_factor(self, now_s: float) -> float:
         while self._beats and now_s - self._beats[0][0] > _FACTOR_WINDOW_S:
@@ -155,8 +154,35 @@ class Monitor:
         return (self._beats[-1][1] - self._beats[0][1]) / (self._beats[-1][0] - self._beats[0][0])
 
 
+def _with(drone: DroneSnapshot, vehicle: Any, resources: Any, policy: Any, safety: Any) -> DroneSnapshot:
+    """The drone with what it has said since the last look; None: nothing."""
+    if vehicle is not None:
+        drone = replace(
+            drone,
+            phase=_name(VehiclePhase, vehicle.phase),
+            airborne=vehicle.phase in (VehiclePhase.HOLDING, VehiclePhase.FLYING),
+            reason=vehicle.reason,
+        )
+    if resources is not None:
+        drone = replace(
+            drone,
+            state_of_charge=float(resources.state_of_charge),
+            battery_voltage_v=float(resources.battery_voltage_v),
+            tier=_name(Tier, resources.tier),
+            supply=tuple(resources.supply),
+            reason=drone.reason or resources.reason,
+        )
+    if policy is not None:
+        known = 0 <= policy.chosen < len(policy.consumers)
+        drone = replace(drone, chosen=policy.consumers[policy.chosen] if known else "")
+    if safety is not None:
+        mode = _name(SafetyMode, safety.mode)
+        drone = replace(drone, safety=mode, distance_min_m=float(safety.distance_min_m))
+    return drone
+
+
 def _newest(subscription: Subscription) -> Any:
-    """The message that waits on a subscription of depth 1, or None."""
+    """The next message that waits on a subscription, the newest where its depth is 1; or None."""
     with subscription.handle:
         taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
     return None if taken is None else taken[0]

@@ -182,6 +182,23 @@ def with_poses_together(kind: NodeKind) -> NodeKind:
     return kind if others == kind.subscribes else replace(kind, subscribes=(topics.POSES, *others))
 
 
+def with_bundles(kind: NodeKind) -> NodeKind:
+    """The kind of node where what drones say travels in bundles. The drones' own topics stay, for whoever listens from
+    outside of the team; bundle topics belong to the first node of a process that says or hears them.
+    """
+    return replace(
+        kind,
+        publishes=(*kind.publishes, *_bundles(kind.publishes)),
+        subscribes=(*(name for name in kind.subscribes if name.startswith("/")), *_bundles(kind.subscribes)),
+    )
+
+
+def _bundles(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The bundle topics of those names that are per-drone topics."""
+    ours = (name.removeprefix("*/") for name in names if not name.startswith("/"))
+    return tuple(dict.fromkeys(topics.bundled(name) for name in ours))
+
+
 def resolved(names: tuple[str, ...], drone: str | None, team: tuple[str, ...]) -> frozenset[str]:
     """Absolute topic or service names of one node.
 

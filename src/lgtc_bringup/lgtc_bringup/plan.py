@@ -40,6 +40,7 @@ from lgtc_bringup.node_kinds import (
     VEHICLE,
     NodeKind,
     kind_of,
+    with_bundles,
     with_poses_together,
 )
 from lgtc_core.errors import ConfigError
@@ -149,6 +150,11 @@ class Plan:
         return RECORDER.node() in self.nodes
 
     @property
+    def bundled(self) -> bool:
+        """Whether what drones say travels in bundles."""
+        return any(parameters["bundled"] for parameters in self.parameters.values())
+
+    @property
     def nodes(self) -> tuple[str, ...]:
         """Fully qualified names of all nodes, in order of start."""
         return tuple(node for process in self.processes for node in process.nodes)
@@ -156,7 +162,9 @@ class Plan:
     def kind(self, node: str) -> NodeKind:
         """Kind of a node by its fully qualified name, with the topics that it has in this flight."""
         kind = kind_of(node)
-        return with_poses_together(kind) if self.parameters[node].get("poses_together") else kind
+        parameters = self.parameters[node]
+        kind = with_poses_together(kind) if parameters.get("poses_together") else kind
+        return with_bundles(kind) if parameters["bundled"] else kind
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -257,7 +265,7 @@ def plan(
         inputs=inputs,
         processes=processes,
         parameters={
-            node: _parameters(kind_of(node), inputs, backend, speed, patience_s, policy, command)
+            node: _parameters(kind_of(node), inputs, backend, speed, patience_s, policy, command, bundled=size > 1)
             | deepcopy(dict(chosen.get(kind_of(node).kind, {})))  # its own: rcl reads no YAML with aliases
             for process in processes
             for node in process.nodes
@@ -321,14 +329,16 @@ def _drone_process(role: str, kinds: tuple[NodeKind, ...], drones: tuple[str, ..
 
 
 def _parameters(
-    kind: NodeKind, inputs: Inputs, backend: str, speed: float, patience_s: float, policy: Policy, command: str
-) -> dict[str, Any]:
+    kind: NodeKind, inputs: Inputs, backend: str, speed: float, patience_s: float, policy: Policy, command: str,
+    *, bundled: bool,
+) -> dict[str, Any]:  # fmt: skip
     """Parameters that the plan decides; the rest has its default in the node."""
     values: dict[str, Any] = {
         # a simulator is the clock; real drones live in real time
         "use_sim_time": kind is not SIMULATOR and backend != "crazyflie",
         "fleet_file": str(inputs.fleet_file),
         "scenario_file": str(inputs.scenario_file),
+        "bundled": bundled,
     }
     if kind in _POSE_HEARERS:
         values["poses_together"] = _CARRIERS[backend] is SIMULATOR

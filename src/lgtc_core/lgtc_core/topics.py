@@ -50,3 +50,8 @@ EMERGENCY = "/all/emergency"  # std_srvs/Empty: motors off, everywhere, at once
 def of_drone(drone: str, name: str) -> str:
     """Absolute name of a per-drone topic or service, as in ``of_drone("cf1", POSE) == "/cf1/pose"``."""
     return f"/{drone}/{name}"
+
+
+def bundled(name: str) -> str:
+    """Where bundles (lgtc_interfaces/Bundle) of a per-drone topic travel, ``bundled(POSE) == "/bundle/pose"``."""
+    return f"/bundle/{name}"

@@ -12,8 +12,9 @@ arrays of different lengths, raises InputError and goes no further.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -173,6 +174,31 @@ def poses_from_wire(message: Any) -> Poses:
     refused = tuple(name for name, pose in of.items() if not np.isfinite(pose.position_m).all())
     finite = np.isfinite(position_m).all(1)
     return Poses({name: pose for name, pose in of.items() if name not in refused}, position_m[finite], refused)
+
+
+def bundle_to_wire(said: Sequence[tuple[str, bytes]]) -> Wire:
+    """lgtc_interfaces/Bundle: serialised messages of one topic, each with its drone, in the order of their saying."""
+    ends = accumulate(len(raw) for _, raw in said)
+    return {
+        "drones": [drone for drone, _ in said],
+        "ends": list(ends),
+        "data": np.frombuffer(b"".join(raw for _, raw in said), np.uint8),
+    }
+
+
+def bundle_from_wire(message: Any) -> list[tuple[str, bytes]]:
+    """Drone and serialised message of everything in a Bundle, in the order in which it was said.
+
+    Raises:
+        InputError: not one end for every drone, or ends that do not divide the bytes.
+    """
+    drones, data = message.drones, bytes(message.data)
+    bounds = [0, *(int(end) for end in message.ends)]
+    if len(bounds) != len(drones) + 1:
+        raise InputError("bundle.ends", f"{len(bounds) - 1} ends", f"one for each of {len(drones)} messages")
+    if bounds != sorted(bounds) or bounds[-1] != len(data):
+        raise InputError("bundle.ends", f"{bounds[1:]}", f"ends that rise to the {len(data)} bytes there are")
+    return [(drone, data[a:b]) for drone, (a, b) in zip(drones, pairwise(bounds), strict=True)]
 
 
 def velocity_to_wire(velocity: Velocity) -> Wire:

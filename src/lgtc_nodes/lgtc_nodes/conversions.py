@@ -6,6 +6,7 @@ attributes.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
@@ -60,6 +61,8 @@ def _setter(name: str, declared: str) -> _Setter:
 
 def _sequence_setter(name: str, element: str) -> _Setter:
     """Sets a field that is a sequence or an array."""
+    if element == "uint8":
+        return lambda message, values: setattr(message, name, array("B", np.asarray(values, np.uint8).tobytes()))
     if "/" not in element:
         return lambda message, values: setattr(message, name, np.asarray(values).tolist())
     if element == "builtin_interfaces/Time":

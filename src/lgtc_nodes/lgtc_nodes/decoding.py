@@ -16,7 +16,7 @@ from ament_index_python.packages import get_package_share_directory
 from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
 
-from lgtc_analysis.messages import DRONE_TOPICS, POSES_TYPE, TEAM_TOPICS, read_definitions, typestore
+from lgtc_analysis.messages import BUNDLE_TYPE, DRONE_TOPICS, POSES_TYPE, TEAM_TOPICS, read_definitions, typestore
 from lgtc_core.errors import InputError
 
 
@@ -41,7 +41,7 @@ def decoder(kind: Any) -> Callable[[bytes], Any] | None:
 
 def prepare() -> None:
     """Make the code for every message of a flight now, not when the first one comes."""
-    for name in {POSES_TYPE, *DRONE_TOPICS.values(), *(topic.type for topic in TEAM_TOPICS)}:
+    for name in {BUNDLE_TYPE, POSES_TYPE, *DRONE_TOPICS.values(), *(topic.type for topic in TEAM_TOPICS)}:
         _types().get_msgdef(name)
 
 

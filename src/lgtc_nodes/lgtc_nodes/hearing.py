@@ -29,7 +29,7 @@ class Hearer(Protocol):
         """Warn about something, not too often."""
 
 
-class _Receiver(NamedTuple):
+class Receiver(NamedTuple):
     """Who takes what a topic brings."""
 
     hearer: Hearer
@@ -38,21 +38,21 @@ class _Receiver(NamedTuple):
     take: Callable[[Any], object]
 
 
-class _Audience:
+class Audience:
     """All receivers of one topic in this process."""
 
     def __init__(self) -> None:
-        self._receivers: dict[Callable[[Any], Any], list[_Receiver]] = {}
+        self._receivers: dict[Callable[[Any], Any], list[Receiver]] = {}
         """By conversion, so that each is done once."""
 
     def __bool__(self) -> bool:
         return bool(self._receivers)
 
-    def join(self, convert: Callable[[Any], Any], receiver: _Receiver) -> None:
+    def join(self, convert: Callable[[Any], Any], receiver: Receiver) -> None:
         """One more who hears."""
         self._receivers.setdefault(convert, []).append(receiver)
 
-    def leave(self, convert: Callable[[Any], Any], receiver: _Receiver) -> None:
+    def leave(self, convert: Callable[[Any], Any], receiver: Receiver) -> None:
         """One who hears no more."""
         receivers = self._receivers[convert]
         receivers.remove(receiver)
@@ -75,12 +75,22 @@ class _Audience:
                 except LgtcError as error:
                     receiver.hearer.tell(receiver.what, f"{error}; dropped")
 
+    def read(self, decode: Callable[[bytes], Any] | None, received: Any) -> None:
+        """Let everybody take what came over the network: a message, or its bytes where there is what reads them."""
+        message, malformed = received, None
+        if decode is not None:
+            try:
+                message = decode(received)
+            except LgtcError as error:
+                malformed = error
+        self.take(message, malformed)
+
 
 class _Topic:
     """One topic that comes over the network."""
 
     def __init__(self, node: Node, kind: Any, name: str, qos: QoSProfile) -> None:
-        self.audience = _Audience()
+        self.audience = Audience()
         self.begun = False
         self._node = node
         self._decode = decoder(kind)
@@ -93,15 +103,8 @@ class _Topic:
         self._node.destroy_subscription(self._subscription)
 
     def _receive(self, received: Any) -> None:
-        """Take a message, or its bytes."""
         self.begun = True
-        message, malformed = received, None
-        if self._decode is not None:
-            try:
-                message = self._decode(received)
-            except LgtcError as error:
-                malformed = error
-        self.audience.take(message, malformed)
+        self.audience.read(self._decode, received)
 
 
 _TOPICS: dict[str, _Topic] = {}
@@ -112,7 +115,7 @@ class Spoken:
     """One topic that a node of this process says."""
 
     def __init__(self) -> None:
-        self.audience = _Audience()
+        self.audience = Audience()
 
     def close(self) -> None:
         """Nobody here hears it any more; the speaker goes on."""
@@ -133,6 +136,11 @@ def spoken(name: str) -> Spoken:
     return _SPOKEN.setdefault(name, Spoken())
 
 
+def is_spoken(name: str) -> bool:
+    """Whether a node of this process says the topic of that full name."""
+    return name in _SPOKEN
+
+
 def hand_over() -> None:
     """Give what was said to those of this process who hear it, and what they say then."""
     while _SAID:
@@ -140,10 +148,19 @@ def hand_over() -> None:
         topic.audience.take(_SAID.pop(topic))
 
 
+class Source(Protocol):
+    """Where messages come from."""
+
+    audience: Audience
+
+    def close(self) -> None:
+        """Nobody hears it any more."""
+
+
 class Hearing:
     """One receiver's part in a topic; ends with `stop`."""
 
-    def __init__(self, name: str, topic: _Topic | Spoken, convert: Callable[[Any], Any], receiver: _Receiver) -> None:
+    def __init__(self, name: str, topic: Source, convert: Callable[[Any], Any], receiver: Receiver) -> None:
         self._name, self._topic, self._convert, self._receiver = name, topic, convert, receiver
         topic.audience.join(convert, receiver)
 
@@ -178,8 +195,8 @@ def hear(
             from the network.
     """
     name = node.resolve_topic_name(topic)
-    receiver = _Receiver(hearer, topic, take)
-    if handed and name in _SPOKEN:
+    receiver = Receiver(hearer, topic, take)
+    if handed and is_spoken(name):
         return Hearing(name, _SPOKEN[name], convert, receiver)
     if not shared:
         return Hearing(name, _Topic(node, kind, name, qos), convert, receiver)

@@ -30,6 +30,7 @@ from rclpy.utilities import remove_ros_args
 
 from lgtc_core import topics, wire
 from lgtc_core.errors import LgtcError
+from lgtc_nodes.bundles import send_bundles
 from lgtc_nodes.hearing import hand_over
 from lgtc_nodes.kinds import DRONE_KINDS, TEAM_KINDS
 from lgtc_nodes.lifeline import Cause, Lifeline
@@ -191,6 +192,7 @@ def _spin(nodes: Sequence[SwarmNode[Any]], simulated: _SimulatedTime, lifeline: 
                 if node.simulated_time:
                     node.look(now_s)
         hand_over()
+        send_bundles()
         due, simulated.moved = simulated.moved, False
         now_s = time.monotonic()
         if now_s < look_s:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 
 from rclpy.node import Node
@@ -16,13 +17,13 @@ from lgtc_core import topics, wire
 from lgtc_core.errors import InputError, LgtcError
 from lgtc_core.fleet.team import DroneSpec, Team, load_team
 from lgtc_core.flight.phases import MissionPhase
-from lgtc_nodes import hearing
+from lgtc_nodes import bundles, hearing
 from lgtc_nodes.conversions import to_ros
 from lgtc_nodes.hearing import Hearing
 from lgtc_nodes.lifeline import Lifeline
 from lgtc_nodes.parameters import declare
 from lgtc_nodes.periodic import Periodic
-from lgtc_nodes.qos import STREAMS
+from lgtc_nodes.qos import STREAMS, for_recorder
 
 TELL_EVERY_S = 5.0
 """A refusal that repeats is logged this often per topic."""
@@ -34,6 +35,7 @@ class NodeParams:
 
     fleet_file: Annotated[str, "Fleet file: who can fly"]
     scenario_file: Annotated[str, "Scenario file: what is asked for, who flies"]
+    bundled: Annotated[bool, "What drones say travels in bundles, one per topic, process and moment"] = False
 
 
 P = TypeVar("P", bound=NodeParams)
@@ -104,23 +106,30 @@ class SwarmNode(Node, Generic[P]):
         """Last call before the process ends."""
 
     def speak(self, topic: str, *, of: str | None = None) -> Callable[[wire.Wire], None]:
-        """Publisher of plain values on a topic of `lgtc_core.topics`; `of` a drone, else relative to this node."""
+        """Publisher of plain values on a topic of `lgtc_core.topics`; `of` a drone, else relative to this node.
+
+        What drones say goes into bundles where the team has them, and to whoever else listens to the topic itself.
+        """
         kind, qos = STREAMS[topic]
         publisher = self.create_publisher(kind, topic if of is None else topics.of_drone(of, topic), qos)
         here = hearing.spoken(publisher.topic_name)
+        bundle = bundles.bundle(self, topic) if self._in_bundles(topic) else None
         latched = qos.durability is DurabilityPolicy.TRANSIENT_LOCAL
         message, fields = kind(), None
 
         def say(values: wire.Wire) -> None:
             nonlocal message, fields
             elsewhere = latched or publisher.get_subscription_count()
-            if not (elsewhere or here.audience):
+            in_bundle = bundle is not None and bundle.heard()
+            if not (elsewhere or in_bundle or here.audience):
                 return  # a message that nobody hears is not made
             if values.keys() != fields:  # else every field is overwritten: publishing has copied the last one
                 message, fields = kind(), values.keys()
             to_ros(kind, values, message)
             if elsewhere:
                 publisher.publish(message)
+            if bundle is not None and in_bundle:
+                bundle.add(of or self.drone, message)
             if here.audience:
                 here.said(message)
 
@@ -142,10 +151,34 @@ class SwarmNode(Node, Generic[P]):
         A topic of the team is heard once per process, for all its nodes; `shared`: a drone's as well. But /mission is
         heard by each, as by that the supervisor knows that a node is up. `handed`: see `hearing.hear`.
         """
+        if self._in_bundles(topic):
+            drone = of or self.drone
+            if not (handed and hearing.is_spoken(topics.of_drone(drone, topic))):
+                return bundles.hear_part(self, self, topic, drone, convert, take)
         kind, qos = STREAMS[topic]
         name = topic if of is None else topics.of_drone(of, topic)
         shared = shared or (topic.startswith("/") and topic != topics.MISSION)
         return hearing.hear(self, self, kind, name, qos, convert, take, shared, handed)
+
+    def hear_all(self, topic: str, take: Callable[[str, bytes], object], *, deep: bool = False) -> None:
+        """Take every message of a per-drone topic, unread, with the name of its drone.
+
+        Args:
+            topic: of `lgtc_core.topics`.
+            take: takes drone and serialised message.
+            deep: with a queue deep enough that a slow disk loses nothing for a second.
+        """
+        if self._in_bundles(topic):
+            bundles.hear_bundles(self, self, topic, lambda said: [take(*one) for one in said])
+            return
+        stream = STREAMS[topic]
+        qos = for_recorder(stream) if deep else stream.qos
+        for name in self.team.names:
+            self.create_subscription(stream.type, topics.of_drone(name, topic), partial(take, name), qos, raw=True)
+
+    def _in_bundles(self, topic: str) -> bool:
+        """Whether a topic of `lgtc_core.topics` travels in bundles."""
+        return self.params.bundled and not topic.startswith("/")
 
     def guarded(self, what: str, action: Callable[[], object]) -> None:
         """Run `action`; an error that this project raises on purpose becomes a sentence in the log."""

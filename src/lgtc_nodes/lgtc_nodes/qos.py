@@ -9,6 +9,8 @@
   would cost a period of 100 ms or more.
 - ROLL_CALL: all drones on one topic, at nearly one moment (presence). Reliable, and a reader has room for all of them
   until it gets to them: with less it drops some, the same ones every time, and two drones never hear of each other.
+- BUNDLE: many drones' messages at once, from several processes on one topic: a reader has room for all of them, for
+  some moments. Reliable or best effort, as the topic whose messages it carries.
 - LATCHED: like STATE, and whoever starts late still gets the last one (demand, faults, flight information).
 """
 
@@ -26,6 +28,7 @@ from std_msgs.msg import String as RosString
 
 from lgtc_core import topics
 from lgtc_interfaces.msg import AgentFeatures as RosAgentFeatures
+from lgtc_interfaces.msg import Bundle as RosBundle
 from lgtc_interfaces.msg import Demand as RosDemand
 from lgtc_interfaces.msg import Faults as RosFaults
 from lgtc_interfaces.msg import MissionState as RosMissionState
@@ -53,6 +56,7 @@ ROLL_CALL = _profile(1000, reliable=True)
 EVERY_STEP = _profile(100, reliable=False)
 """How a process hears /clock."""
 LATCHED = _profile(1, reliable=True, latched=True)
+BUNDLE_DEPTH = 100
 
 
 class Stream(NamedTuple):
@@ -83,6 +87,11 @@ STREAMS: dict[str, Stream] = {
     topics.CLOCK: Stream(RosClock, NEWEST),
 }
 """By the names of `lgtc_core.topics`."""
+
+
+def bundled(stream: Stream) -> Stream:
+    """How bundles of a per-drone topic travel."""
+    return Stream(RosBundle, _profile(BUNDLE_DEPTH, reliable=stream.qos.reliability is ReliabilityPolicy.RELIABLE))
 
 
 def for_recorder(stream: Stream) -> QoSProfile:

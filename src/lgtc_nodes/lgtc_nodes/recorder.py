@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from ament_index_python.packages import get_package_share_directory
 
-from lgtc_analysis.messages import POSE_TYPE, recorded_topics
+from lgtc_analysis.messages import DRONE_TOPICS, TEAM_TOPICS
 from lgtc_analysis.recording import flight_info, open_bag
 from lgtc_core import schema, topics, wire
 from lgtc_core.flight.phases import MissionPhase
@@ -42,8 +43,9 @@ class RecorderNode(SwarmNode[RecorderParams]):
     """Writes what the team says to a bag.
 
     Subscribes:
-        every topic of `lgtc_analysis.messages.recorded_topics`, raw; they are known, nothing is discovered. Poses that
-            come together on /poses (Poses) are written as each drone's own, so that all bags are alike.
+        every topic of `lgtc_analysis.messages.recorded_topics`, raw; they are known, nothing is discovered. What comes
+            together, poses on /poses (Poses) and bundles (Bundle), is written as each drone's own, so that all bags
+            are alike.
 
     Publishes:
         /flight_info (String): latched: how this flight is made; also the first message of the bag.
@@ -64,9 +66,13 @@ class RecorderNode(SwarmNode[RecorderParams]):
         self._bag = open_bag(Path(params.run_dir) / "bag", definitions, info, time.time_ns())
         self._heard_s = time.monotonic()
         self._done = False
-        for topic in recorded_topics(self.team.names):
-            if topic.name != topics.FLIGHT_INFO and not (params.poses_together and topic.type == POSE_TYPE):
+        self._drones = frozenset(self.team.names)
+        for topic in TEAM_TOPICS:
+            if topic.name != topics.FLIGHT_INFO:
                 self._record(topic.name)
+        for name in DRONE_TOPICS:
+            if not (params.poses_together and name == topics.POSE):
+                self.hear_all(name, partial(self._write_of, name), deep=True)
         if params.poses_together:
             poses = STREAMS[topics.POSES]
             take = wire.poses_from_wire, self._write_poses
@@ -86,8 +92,12 @@ class RecorderNode(SwarmNode[RecorderParams]):
         self._bag.close()
 
     def _record(self, name: str) -> None:
-        stream = STREAMS[name] if name in STREAMS else STREAMS[name.split("/", 2)[2]]
+        stream = STREAMS[name]
         self.create_subscription(stream.type, name, lambda raw: self._write(name, raw), for_recorder(stream), raw=True)
+
+    def _write_of(self, topic: str, drone: str, raw: bytes) -> None:
+        if drone in self._drones:
+            self._write(topics.of_drone(drone, topic), raw)
 
     def _write(self, name: str, raw: bytes) -> None:
         # Receive times are the wall's, also in simulation: from them come the latencies of the report.

@@ -74,9 +74,8 @@ class StandInNode(SwarmNode[StandInNodeParams]):
         }
         self._poses: dict[str, Hearing] = {}
         for name, stand_in in self.stand_ins.items():
-            topic = topics.of_drone(name, topics.SETPOINT)
-            self.create_subscription(_SETPOINT.type, topic, partial(self._streamed, stand_in), _SETPOINT.qos, raw=True)
             self.hear(topics.VEHICLE, wire.vehicle_from_wire, stand_in.reported, of=name)
+        self.hear_all(topics.SETPOINT, self._streamed)
         self._rehearse()
         self.get_logger().info(f"watching {len(specs)} drones")
         self.every(self.params.period_s, self._tick)
@@ -111,8 +110,11 @@ class StandInNode(SwarmNode[StandInNodeParams]):
             stand_in.neighbour("another", wire.Pose(now_s, at_m + np.array([0.5, 0.0, 0.0])))
             stand_in.tick(now_s)
 
-    def _streamed(self, stand_in: StandIn, raw: bytes) -> None:
+    def _streamed(self, name: str, raw: bytes) -> None:
         """Only while it streams itself does it read who streams: deserialising costs more than all the rest."""
+        stand_in = self.stand_ins.get(name)
+        if stand_in is None:
+            return
         if not stand_in.flying or deserialize_message(raw, _SETPOINT.type).child_frame_id != SIGNATURE:
             stand_in.streamed(self.now_s(), lambda: _setpoint_of(raw))
 
