@@ -7,7 +7,8 @@ Distance of a pair, as the guarantee measures it (docs/safety.md):
     a violation               d < D
 
 A drone that comes down or takes off by its own firmware beside one that stands there is corrected by nobody: where it
-found no free place in time, nothing is claimed (docs/safety.md), and such a pair with d < D is told apart.
+found no free place in time, nothing is claimed (docs/safety.md), and such a pair with d < D is told apart. Its adapter
+says LANDED some centimetres above the ground, while the firmware lets it sink: that is the same descent.
 Where a fault breaks a hypothesis of the guarantee, nothing is claimed; counted there is physical contact: centres
 closer than 2 * CONTACT_RADIUS_M.
 """
@@ -155,7 +156,10 @@ def judge(result: FlightResult, team: Team) -> Verdict:
     if not len(flown):
         return Verdict(0.0, math.inf, math.inf, ())
     n = len(result.drones)
-    firmware = np.isin(result.phase, (VehiclePhase.TAKING_OFF, VehiclePhase.LANDING))
+    touching_down = (result.phase == VehiclePhase.LANDED) & (
+        result.position_m[..., 2] < GuardParams().grounded_height_m
+    )
+    firmware = np.isin(result.phase, (VehiclePhase.TAKING_OFF, VehiclePhase.LANDING)) | touching_down
     closest, contact_m = math.inf, math.inf
     violations: list[tuple[float, str, str, float]] = []
     beside: list[tuple[float, str, str, float]] = []

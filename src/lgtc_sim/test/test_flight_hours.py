@@ -13,6 +13,7 @@ import pytest
 
 from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.fleet.scenario import VehicleModel
+from lgtc_core.flight.guard import GuardParams
 from lgtc_core.flight.phases import MissionPhase, VehiclePhase
 from lgtc_sim.flight_hours import CONTACT_RADIUS_M, COVERED, Verdict, draw, judge
 from lgtc_sim.offline import FlightResult, fly
@@ -79,8 +80,18 @@ def test_the_judge_sees_a_pair_that_came_too_close_and_measures_as_the_guarantee
     assert above.violations == ((1.0, *team.names, pytest.approx(0.9)),)
     assert above.contact_m > 2.0 * CONTACT_RADIUS_M
     assert verdict(rows[2:]).closest == pytest.approx(0.3 / d_m)  # one on the ground: no airflow
-    near = np.array([[[0.0, 0.0, 0.1], [0.8 * d_m, 0.0, 0.0]]])
-    flying, landing = verdict(near), verdict(near, VehiclePhase.LANDING)
+
+    def near(height_m: float) -> np.ndarray:
+        return np.array([[[0.0, 0.0, height_m], [0.8 * d_m, 0.0, 0.0]]])
+
+    flying, landing = verdict(near(0.1)), verdict(near(0.1), VehiclePhase.LANDING)
     assert [pair[3] < 1.0 for pair in flying.violations] == [True]
     assert (landing.violations, landing.closest) == ((), math.inf)  # its firmware came down beside one that stands
     assert landing.beside == flying.violations
+    ground_m = GuardParams().grounded_height_m
+    touching, flying = (
+        verdict(near(0.9 * ground_m), VehiclePhase.LANDED),
+        verdict(near(1.1 * ground_m), VehiclePhase.LANDED),
+    )
+    assert (touching.violations, len(touching.beside)) == ((), 1)  # the last of the same descent
+    assert (len(flying.violations), flying.beside) == (1, ())  # whatever it says of itself
