@@ -118,8 +118,9 @@ def _sides(planned: Plan, what: str) -> set[str]:
     return result
 
 
-def test_every_topic_that_is_heard_has_a_speaker(team_of):
-    planned = plan_of(team_of(5))
+@pytest.mark.parametrize("count", [5, 20])
+def test_every_topic_that_is_heard_has_a_speaker(team_of, count):
+    planned = plan_of(team_of(count))
     assert _sides(planned, "subscribes") <= _sides(planned, "publishes")
 
 
@@ -133,6 +134,17 @@ def test_everything_said_but_the_clock_the_flight_info_and_what_is_for_people_is
     for_people = {topics.of_drone(name, topics.POSE) for name in planned.drones}  # the nodes hear them together
     unheard = _sides(planned, "publishes") - _sides(planned, "subscribes")
     assert unheard == {"/clock", "/flight_info"} | for_people
+
+
+@pytest.mark.parametrize(("count", "bundled"), [(12, False), (13, True)])
+def test_where_drones_share_processes_what_they_say_travels_in_bundles_for_every_node(team_of, count, bundled):
+    planned = plan_of(team_of(count))
+    assert planned.bundled == bundled
+    assert {parameters["bundled"] for parameters in planned.parameters.values()} == {bundled}
+    ours = {topics.of_drone(drone, name) for drone in planned.drones for name in (topics.SETPOINT, topics.FEATURES)}
+    assert ours <= _sides(planned, "publishes")  # for people, where the team itself hears bundles
+    assert (ours <= _sides(planned, "subscribes")) != bundled
+    assert (topics.bundled(topics.SETPOINT) in _sides(planned, "subscribes")) == bundled
 
 
 def test_arguments_name_exactly_the_nodes_of_the_process(team_of):

@@ -12,7 +12,6 @@ fault.
 from __future__ import annotations
 
 import argparse
-import faulthandler
 import gc
 import os
 import signal
@@ -33,6 +32,7 @@ from lgtc_core.errors import LgtcError
 from lgtc_nodes.bundles import send_bundles
 from lgtc_nodes.hearing import hand_over
 from lgtc_nodes.kinds import DRONE_KINDS, TEAM_KINDS
+from lgtc_nodes.leaving import ends_within
 from lgtc_nodes.lifeline import Cause, Lifeline
 from lgtc_nodes.node import SwarmNode
 from lgtc_nodes.qos import EVERY_STEP, STREAMS
@@ -41,7 +41,7 @@ SOON_S = 0.002
 """When simulated time has moved, what is due is done after the next message, or after so long without one."""
 SPIN_S = 0.1
 """Longest wait in the executor: the time within which a signal is noticed."""
-TEARDOWN_S = 10.0
+TEARDOWN_S = 5.0
 """Longest time that leaving the network may take."""
 LOOK_S = 0.05
 """The lifeline is looked at this often."""
@@ -60,15 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     # rclpy's own handlers would end the executor under a flying drone.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     nodes: list[SwarmNode[Any]] = []
+    code = 1
     try:
         for kind, drone in placed:
             nodes.append(_factory(kind)(drone, lifeline))
         _spin(nodes, _SimulatedTime(nodes), lifeline)
+        code = 0
     except LgtcError as error:
         print(error, file=sys.stderr)
-        return 2
+        code = 2
     except ExternalShutdownException:
-        return 0
+        code = 0
     finally:
         # From here it ends anyhow. Python would give the signals their default back while it ends, and one that a
         # launcher sends to all then kills a process that had finished.
@@ -76,14 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             signal.signal(number, signal.SIG_IGN)
         for node in nodes:
             node.close()
-        # Nothing is left to do; a middleware that hangs while it is taken down is told with its stack, and left.
-        faulthandler.dump_traceback_later(TEARDOWN_S, exit=True)
-        for node in nodes:
-            node.destroy_node()  # with the last one the process leaves the network, and all others know
-        if rclpy.ok():
-            rclpy.shutdown()
-        faulthandler.cancel_dump_traceback_later()
-    return 0
+        # Nothing is left to do: a middleware that hangs while it is taken down, as has been seen once in a thousand
+        # ends, shall not make a fault of it.
+        with ends_within(TEARDOWN_S, code):
+            for node in nodes:
+                node.destroy_node()  # with the last one the process leaves the network, and all others know
+            if rclpy.ok():
+                rclpy.shutdown()
+    return code
 
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:

@@ -53,6 +53,7 @@ class Swarm:
         scenario: keys that replace those of `SCENARIO`.
         supervisor: parameters of the supervisor.
         poses_together: whether the team hears poses out of /poses.
+        bundled: whether what drones say travels in bundles.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Swarm:
         scenario: dict[str, Any] | None = None,
         supervisor: dict[str, Any] | None = None,
         poses_together: bool = False,
+        bundled: bool = False,
     ) -> None:
         self.folder, self.domain = folder, domain
         self.drones = tuple(FLEET["drones"])
@@ -74,6 +76,7 @@ class Swarm:
             "use_sim_time": True,
             "fleet_file": str(folder / "fleet.yaml"),
             "scenario_file": str(folder / "scenario.yaml"),
+            "bundled": bundled,
         }
         own: dict[str, dict[str, Any]] = {
             "/simulator": {"use_sim_time": False, "speed": speed, "patience_s": 0.0},  # as real drones

@@ -29,6 +29,7 @@ from lgtc_core.flight.reference import Setpoint
 from lgtc_core.loop.neighbourhood import Sighting
 from lgtc_core.mind.policy import Decision, Features
 from lgtc_interfaces.msg import AgentFeatures as RosAgentFeatures
+from lgtc_interfaces.msg import Bundle as RosBundle
 from lgtc_interfaces.msg import ConsumerDemand as RosConsumerDemand
 from lgtc_interfaces.msg import Demand as RosDemand
 from lgtc_interfaces.msg import Fault as RosFault
@@ -111,6 +112,27 @@ def test_poses_are_refused_as_a_whole_where_numbers_lack_and_for_one_drone_where
         assert list(poses) == ["cf2"]
         assert together_m.tolist() == [[1.0, 1.0, 1.0]]
         same(poses["cf2"], wire.Pose(1.0, np.ones(3)))
+
+
+@given(st.lists(st.tuples(words, st.binary(max_size=40)), min_size=1, max_size=5))  # of nobody, nothing is said
+def test_bundle(said: list[tuple[str, bytes]]) -> None:
+    for message in both_ways(RosBundle, wire.bundle_to_wire(said)):
+        assert wire.bundle_from_wire(message) == said
+
+
+@pytest.mark.parametrize(
+    ("ends", "sentence"),
+    [
+        ([5], "1 ends; expected one for each of 2 messages"),
+        ([3, 4], r"\[3, 4\]; expected ends that rise to the 5 bytes there are"),
+        ([6, 5], "expected ends that rise to the 5 bytes there are"),
+    ],
+)
+def test_a_bundle_whose_ends_do_not_divide_its_bytes_is_refused(ends: list[int], sentence: str) -> None:
+    values = {"drones": ["cf1", "cf2"], "ends": ends, "data": np.arange(5, dtype=np.uint8)}
+    for message in both_ways(RosBundle, values):
+        with pytest.raises(InputError, match=sentence):
+            wire.bundle_from_wire(message)
 
 
 @given(stamps, vectors(3))

@@ -40,8 +40,11 @@ def flew_once(team: Any) -> bool:
     )
 
 
-def test_a_flight_goes_from_the_ground_to_the_ground_ends_by_itself_and_leaves_a_bag(swarm: Callable[..., Any]) -> None:
-    team = swarm()
+@pytest.mark.parametrize("bundled", [False, True])
+def test_a_flight_goes_from_the_ground_to_the_ground_ends_by_itself_and_leaves_a_bag(
+    swarm: Callable[..., Any], bundled: bool
+) -> None:
+    team = swarm(bundled=bundled)
     team.start_all()
     met: list[float] = []
     team.wait_mission(MissionPhase.ACTIVE)
@@ -54,6 +57,8 @@ def test_a_flight_goes_from_the_ground_to_the_ground_ends_by_itself_and_leaves_a
     flight = read_flight(team.folder / "bag")
     assert set(flight.drones) == set(team.drones)
     assert flight.unfinished == ""
+    setpoints = [drone.setpoint for drone in flight.drones.values()]
+    assert all(len(one.time_s) > 100 for one in setpoints)
 
 
 @pytest.mark.parametrize("poses_together", [False, True])
@@ -163,10 +168,11 @@ def test_when_the_supervisor_is_killed_the_drones_land_and_the_processes_end(swa
     assert max(team.heights_m.values()) < STANDING_M
 
 
+@pytest.mark.parametrize("bundled", [False, True])
 def test_when_the_wings_of_a_drone_are_killed_the_stand_in_holds_and_lands_it_and_the_others_fly_on(
-    swarm: Callable[..., Any],
+    swarm: Callable[..., Any], bundled: bool
 ) -> None:
-    team = swarm(scenario={"duration_s": 60.0})
+    team = swarm(scenario={"duration_s": 60.0}, bundled=bundled)
     team.start("simulator", "demand_server", "stand_in", "wings", "minds", "supervisor")
     team.wait_mission(MissionPhase.ACTIVE)
     team.wait_phase(VehiclePhase.FLYING)
