@@ -34,7 +34,7 @@ class _Times(ctypes.Structure):
 
 @contextmanager
 def ends_within(limit_s: float, code: int) -> Iterator[None]:
-    """What happens inside takes `limit_s` at most [s]: then every thread's stack is told, and the process ends with `code`.
+    """What happens inside takes `limit_s` at most [s]: then all stacks are told, and the process ends with `code`.
 
     The thread that hangs may hold the interpreter's lock, so no Python may be needed: a timer of the system calls the C
     library's `_exit(code)`. (`faulthandler` alone would do the same, but with exit code 1.)
