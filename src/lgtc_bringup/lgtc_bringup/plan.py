@@ -227,7 +227,8 @@ def plan(
         files: further files of this flight, see `Plan.files`.
 
     Raises:
-        ConfigError: unknown backend, speed not positive, patience negative, parameters for a kind that does not exist.
+        ConfigError: unknown backend, speed not positive, patience negative, parameters for a kind that does not exist,
+            bundles for some nodes only.
     """
     if backend not in BACKENDS:
         raise ConfigError("backend", "", repr(backend), f"one of {', '.join(BACKENDS)}")
@@ -258,18 +259,21 @@ def plan(
         for group in (groups if policy == "model" else [drones])
     ]
     processes = (*before, *wings, *minds, *after)
+    parameters = {
+        node: _parameters(kind_of(node), inputs, backend, speed, patience_s, policy, command, bundled=size > 1)
+        | deepcopy(dict(chosen.get(kind_of(node).kind, {})))  # its own: rcl reads no YAML with aliases
+        for process in processes
+        for node in process.nodes
+    }
+    if len({values["bundled"] for values in parameters.values()}) > 1:
+        raise ConfigError("node parameters", "bundled", "true for some nodes and false for others", "the same for all")
     return Plan(
         scenario=team.scenario,
         backend=backend,
         drones=drones,
         inputs=inputs,
         processes=processes,
-        parameters={
-            node: _parameters(kind_of(node), inputs, backend, speed, patience_s, policy, command, bundled=size > 1)
-            | deepcopy(dict(chosen.get(kind_of(node).kind, {})))  # its own: rcl reads no YAML with aliases
-            for process in processes
-            for node in process.nodes
-        },
+        parameters=parameters,
         environment={
             # one drone's node needs no thread pool; fifteen pools on two cores only fight
             "OMP_NUM_THREADS": "1",

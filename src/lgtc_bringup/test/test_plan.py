@@ -147,6 +147,14 @@ def test_where_drones_share_processes_what_they_say_travels_in_bundles_for_every
     assert (topics.bundled(topics.SETPOINT) in _sides(planned, "subscribes")) == bundled
 
 
+def test_bundles_are_for_all_nodes_or_for_none(team_of):
+    without = {kind: {"bundled": False} for kind in KINDS}
+    assert not plan_of(team_of(20), node_parameters=without).bundled
+    del without["recorder"]
+    with pytest.raises(ConfigError, match="bundled: got true for some nodes and false for others; expected the same"):
+        plan_of(team_of(20), node_parameters=without)
+
+
 def test_arguments_name_exactly_the_nodes_of_the_process(team_of):
     for process in plan_of(team_of(20)).processes:
         arguments = [word for word in process.arguments if word != "--no-parameter-services"]
