@@ -63,9 +63,10 @@ def _status(arguments: argparse.Namespace, console: Console) -> int:
 
     with Asking() as asking:
         drones = asking.drones()
+        bundled = asking.speakers(topics.bundled(topics.VEHICLE)) > 0
     if not drones:
         raise InputError("status", "no drone heard", "a flight in this ROS domain")
-    with Monitor(drones) as monitor:
+    with Monitor(drones, bundled=bundled) as monitor:
         begun_s, snapshot = time.monotonic(), monitor.look()
         while (looked_s := time.monotonic() - begun_s) < PATIENCE_S:
             time.sleep(0.1)
