@@ -78,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             signal.signal(number, signal.SIG_IGN)
         for node in nodes:
             node.close()
-        # Nothing is left to do: a middleware that hangs while it is taken down, as has been seen once in a thousand
-        # ends, shall not make a fault of it.
+        # Nothing is left to do: a middleware that hangs while it is taken down, as it rarely does, shall not make a
+        # fault of it.
         with ends_within(TEARDOWN_S, code):
             for node in nodes:
                 node.destroy_node()  # with the last one the process leaves the network, and all others know
