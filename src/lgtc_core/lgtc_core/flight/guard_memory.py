@@ -33,6 +33,15 @@ _MEANT_MPS = 0.1
 """A nominal velocity slower than this does not mean to get anywhere."""
 _PASSING_MPS = 0.3
 """Who moves as fast as this is soon past whatever is below."""
+_OVER_S = 2.0
+"""Who is above one that stands for longer, however fast it moves, does not only fly over."""
+_OVER_FADE_S = 1.0
+"""Within so much more time it is led out with all that there is."""
+_WAYS = 16
+"""So many directions lead out from above one that stands."""
+_WAYS_APART = 2.0 * math.pi / _WAYS
+_NO_WAY_MPS = 0.01
+"""A way that may not be flown faster is taken for want of another."""
 _AHEAD = 0.5
 """Cosine to the nominal velocity above which another drone is ahead."""
 _MOST_TURN = math.radians(120.0)
@@ -44,7 +53,7 @@ _PATIENCE_S = 0.5
 _ROUND = math.radians(90.0)
 """Whose goal has turned by so much while it was blocked goes round the goal, not past somebody on the way there."""
 _FORGOTTEN_S = 10.0
-"""Not blocked for so long, it has forgotten that it went round."""
+"""Not blocked for so long, it has forgotten that it went round; not above one that stands, that it was there."""
 _NEW_GOAL = math.radians(30.0)
 """A heading that jumps by more, from one command to the next, leads to another goal."""
 
@@ -93,6 +102,7 @@ class Memory(NamedTuple):
     spot_m: Array  # (N, 2)
     last_s: Array  # (N,) of the last command
     last_mps: Array  # (N, 3)
+    above_s: Array  # (N,) how long it has been above one that stands
     blocked_s: Array  # (N,) how long others have kept it from getting on
     heading: Array  # (N,) of the nominal velocity when it last meant to get anywhere [rad]
     gone_round: Array  # (N,) how far that heading has turned since others keep it from getting on [rad]
@@ -133,7 +143,7 @@ def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Mem
         np.full(n, *never), np.zeros((n, 3)),
         np.full(n, *never), np.zeros((n, 3)),
         np.zeros(n, np.bool_), np.zeros((n, 2)),
-        np.full(n, *never), np.zeros((n, 3)), np.zeros(n), np.zeros(n), np.zeros(n),
+        np.full(n, *never), np.zeros((n, 3)), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n),
         np.full((n, k), *never), np.zeros((n, k, 3)), np.zeros((n, k, 3)),
         np.zeros((n, k)), np.ones((n, k)), np.zeros((n, k)),
     )  # fmt: skip
@@ -324,7 +334,10 @@ def _wanted(
     """Nominal velocity after hold, room below, height hold, right-hand rule and limits, into `wanted_mps` (3,); what
     became of the nominal one.
     """
-    own_m, last_mps, lost = memory.pose_m[i], memory.last_mps[i], NOMINAL_KEPT
+    own_m, last_mps, lost, led = memory.pose_m[i], memory.last_mps[i], NOMINAL_KEPT, memory.landing[i]
+    dt_s = figures.period_s
+    if memory.last_s[i] != NEVER_S:
+        dt_s = min(max(now_s - memory.last_s[i], 0.0), 2.0 * figures.period_s)
     wanted_mps[0], wanted_mps[1], wanted_mps[2] = 0.0, 0.0, 0.0
     if memory.landing[i]:
         for c in range(2):
@@ -336,15 +349,12 @@ def _wanted(
     else:
         for c in range(3):
             wanted_mps[c] = memory.nominal_mps[i, c]
-        _keep_room_below(memory, figures, i, counted, count, wanted_mps)
+        led = _keep_room_below(memory, figures, i, dt_s, rows, counted, count, wanted_mps)
     climb_mps = memory.climb_mps[i]
     wanted_mps[2] += figures.height_gain_per_s * (figures.flight_height_m - own_m[2])
     wanted_mps[2] = min(max(wanted_mps[2], -climb_mps), climb_mps)
     shorten_in_place(wanted_mps, memory.speed_mps[i])
-    dt_s = figures.period_s
-    if memory.last_s[i] != NEVER_S:
-        dt_s = min(max(now_s - memory.last_s[i], 0.0), 2.0 * figures.period_s)
-    if memory.landing[i] or lost != NOMINAL_KEPT:
+    if led or lost != NOMINAL_KEPT:
         memory.blocked_s[i] = 0.0
     else:
         _keep_right(memory, figures, i, dt_s, rows, count, wanted_mps)
@@ -357,29 +367,95 @@ def _wanted(
 
 
 @compiled
-def _keep_room_below(memory: Memory, figures: Figures, i: int, counted: Ints, count: int, wanted_mps: Array) -> None:
+def _keep_room_below(
+    memory: Memory, figures: Figures, i: int, dt_s: float, rows: Constraints, counted: Ints, count: int,
+    wanted_mps: Array,
+) -> bool:  # fmt: skip
     """Nobody stays above one that stands: who no longer knows where it is lands there, and would land on it.
 
-    Who stays about where it is, as it wants to or as others block it, is led aside as far as a descent needs:
+    Who stays within 1.2 D of such a one, as it wants to or as others keep it there, is led out. A share of the way
+    out is added to the nominal velocity, what leads back is taken from it, and of the rest the more the deeper it is:
 
-        v_nom += (1 - |v_last| / 0.3 m/s) gain (1.2 D - d)    away from it, where both are positive
+        v_nom = (1 - share min(1, 2 L / 1.2 D)) (v_nom + share max(0, -v_nom . e) e) + share gain L e
+        share = max(1 - |v_last| / 0.3 m/s, (t_above - 2 s) / 1 s)  between 0 and 1
+        e, L: direction and length of the way out (_way_out)
+
+    t_above is how long it has been there, and is forgotten slowly, so that who flies to and fro above it stays as well.
+    Whoever only flies over is left alone: at 0.3 m/s, 2.4 D are behind it in 2 s. True: mostly the way out is left.
     """
-    share = 1.0 - math.hypot(memory.last_mps[i, 0], memory.last_mps[i, 1]) / _PASSING_MPS
-    if share <= 0.0:
-        return
+    nearest_m, nearest = np.inf, -1
     for row in range(count):
         j = counted[row]
-        if memory.heard_m[i, j, 2] >= figures.grounded_height_m:
-            continue
-        dx = memory.pose_m[i, 0] - memory.heard_m[i, j, 0]
-        dy = memory.pose_m[i, 1] - memory.heard_m[i, j, 1]
-        clearance_m, distance_m = figures.descent_clearance * memory.distance_m[i, j], math.hypot(dx, dy)
-        if distance_m < clearance_m:
-            aside_mps = share * figures.landing_gain_per_s * (clearance_m - distance_m)
-            if distance_m == 0.0:
-                dx, distance_m = 1.0, 1.0
-            wanted_mps[0] += aside_mps * dx / distance_m
-            wanted_mps[1] += aside_mps * dy / distance_m
+        if memory.heard_m[i, j, 2] < figures.grounded_height_m:
+            dx, dy = memory.pose_m[i, 0] - memory.heard_m[i, j, 0], memory.pose_m[i, 1] - memory.heard_m[i, j, 1]
+            distance_m = math.hypot(dx, dy)
+            if distance_m < min(nearest_m, figures.descent_clearance * memory.distance_m[i, j]):
+                nearest_m, nearest = distance_m, j
+    longest_s = _OVER_S + _OVER_FADE_S
+    stays_s = dt_s if nearest >= 0 else -longest_s * dt_s / _FORGOTTEN_S
+    memory.above_s[i] = min(max(memory.above_s[i] + stays_s, 0.0), longest_s)
+    share = max(
+        1.0 - math.hypot(memory.last_mps[i, 0], memory.last_mps[i, 1]) / _PASSING_MPS,
+        (memory.above_s[i] - _OVER_S) / _OVER_FADE_S,
+    )
+    if nearest < 0 or share <= 0.0:
+        return False
+    share = min(share, 1.0)
+    ex, ey, way_m = _way_out(memory, figures, i, nearest, rows, counted, count)
+    deep = min(2.0 * way_m / (figures.descent_clearance * memory.distance_m[i, nearest]), 1.0)
+    back_mps = max(0.0, -(wanted_mps[0] * ex + wanted_mps[1] * ey))
+    for c, e in ((0, ex), (1, ey)):
+        kept_mps = (1.0 - share * deep) * (wanted_mps[c] + share * back_mps * e)
+        wanted_mps[c] = kept_mps + share * figures.landing_gain_per_s * way_m * e
+    return share * deep > 0.5
+
+
+@compiled
+def _way_out(
+    memory: Memory, figures: Figures, i: int, nearest: int, rows: Constraints, counted: Ints, count: int
+) -> tuple[float, float, float]:
+    """The quickest way from above those that stand: unit vector e and length L, so that nobody stands within 1.2 D of
+    where it leads to.
+
+    Straight away from the nearest one, unless others are in that way. How fast a way may be flown is what the conditions
+    allow now, and next to nothing where it leads deeper into somebody's barrier than both are now, or above another one.
+    """
+    own_m, near_m = memory.pose_m[i], memory.heard_m[i, nearest]
+    away = math.atan2(own_m[1] - near_m[1], own_m[0] - near_m[0])
+    best_s, best_x, best_y, best_m = np.inf, 0.0, 0.0, 0.0
+    for k in range(_WAYS):
+        # right and left in turn, straight away first
+        turn = -math.ceil(k / 2) if k % 2 else math.ceil(k / 2)
+        ex, ey = math.cos(away + turn * _WAYS_APART), math.sin(away + turn * _WAYS_APART)
+        way_m, speed_mps = 0.0, _PASSING_MPS
+        for row in range(count):
+            j = counted[row]
+            if memory.heard_m[i, j, 2] < figures.grounded_height_m:
+                dx, dy = own_m[0] - memory.heard_m[i, j, 0], own_m[1] - memory.heard_m[i, j, 1]
+                clearance_m = figures.descent_clearance * memory.distance_m[i, j]
+                along_m = dx * ex + dy * ey
+                inside_m2 = clearance_m * clearance_m - dx * dx - dy * dy
+                if inside_m2 > 0.0:
+                    way_m = max(way_m, math.sqrt(along_m * along_m + inside_m2) - along_m)
+        for row in range(count + 6):
+            toward = -(rows.A[row, 0] * ex + rows.A[row, 1] * ey)
+            if toward > 0.0:
+                speed_mps = min(speed_mps, -rows.b[row] / toward)
+        for row in range(count):
+            j = counted[row]
+            dx, dy = own_m[0] - memory.heard_m[i, j, 0], own_m[1] - memory.heard_m[i, j, 1]
+            farther_m2 = way_m * (2.0 * (dx * ex + dy * ey) + way_m)
+            if memory.heard_m[i, j, 2] >= figures.grounded_height_m:
+                blocked = rows.h[row] + farther_m2 < min(rows.h[row], 0.0)
+            else:
+                clearance_m = figures.descent_clearance * memory.distance_m[i, j]
+                blocked = dx * dx + dy * dy + farther_m2 < 0.99 * clearance_m * clearance_m
+            if blocked:
+                speed_mps = 0.0
+        lasts_s = way_m / max(speed_mps, _NO_WAY_MPS)
+        if lasts_s < best_s:
+            best_s, best_x, best_y, best_m = lasts_s, ex, ey, way_m
+    return best_x, best_y, best_m
 
 
 @compiled
