@@ -39,7 +39,6 @@ _OVER_FADE_S = 1.0
 """Within so much more time it is led out with all that there is."""
 _WAYS = 16
 """So many directions lead out from above one that stands."""
-_WAYS_APART = 2.0 * math.pi / _WAYS
 _NO_WAY_MPS = 0.01
 """A way that may not be flown faster is taken for want of another."""
 _AHEAD = 0.5
@@ -407,55 +406,63 @@ def _keep_room_below(
     for c, e in ((0, ex), (1, ey)):
         kept_mps = (1.0 - share * deep) * (wanted_mps[c] + share * back_mps * e)
         wanted_mps[c] = kept_mps + share * figures.landing_gain_per_s * way_m * e
-    return share * deep > 0.5
+    return bool(share * deep > 0.5)
 
 
 @compiled
 def _way_out(
     memory: Memory, figures: Figures, i: int, nearest: int, rows: Constraints, counted: Ints, count: int
 ) -> tuple[float, float, float]:
-    """The quickest way from above those that stand: unit vector e and length L, so that nobody stands within 1.2 D of
-    where it leads to.
+    """The quickest way from above those that stand: unit vector, and length after which nobody of them is near.
 
-    Straight away from the nearest one, unless others are in that way. How fast a way may be flown is what the conditions
-    allow now, and next to nothing where it leads deeper into somebody's barrier than both are now, or above another one.
+    Straight away from the nearest one, unless others are in that way.
     """
     own_m, near_m = memory.pose_m[i], memory.heard_m[i, nearest]
     away = math.atan2(own_m[1] - near_m[1], own_m[0] - near_m[0])
     best_s, best_x, best_y, best_m = np.inf, 0.0, 0.0, 0.0
-    for k in range(_WAYS):
-        # right and left in turn, straight away first
-        turn = -math.ceil(k / 2) if k % 2 else math.ceil(k / 2)
-        ex, ey = math.cos(away + turn * _WAYS_APART), math.sin(away + turn * _WAYS_APART)
-        way_m, speed_mps = 0.0, _PASSING_MPS
+    for k in range(_WAYS):  # straight away, then to the right and to the left in turn
+        turn = (-math.ceil(k / 2) if k % 2 else math.ceil(k / 2)) * 2.0 * math.pi / _WAYS
+        ex, ey = math.cos(away + turn), math.sin(away + turn)
+        way_m = 0.0
         for row in range(count):
             j = counted[row]
             if memory.heard_m[i, j, 2] < figures.grounded_height_m:
                 dx, dy = own_m[0] - memory.heard_m[i, j, 0], own_m[1] - memory.heard_m[i, j, 1]
                 clearance_m = figures.descent_clearance * memory.distance_m[i, j]
-                along_m = dx * ex + dy * ey
-                inside_m2 = clearance_m * clearance_m - dx * dx - dy * dy
+                along_m, inside_m2 = dx * ex + dy * ey, clearance_m * clearance_m - dx * dx - dy * dy
                 if inside_m2 > 0.0:
                     way_m = max(way_m, math.sqrt(along_m * along_m + inside_m2) - along_m)
-        for row in range(count + 6):
-            toward = -(rows.A[row, 0] * ex + rows.A[row, 1] * ey)
-            if toward > 0.0:
-                speed_mps = min(speed_mps, -rows.b[row] / toward)
-        for row in range(count):
-            j = counted[row]
-            dx, dy = own_m[0] - memory.heard_m[i, j, 0], own_m[1] - memory.heard_m[i, j, 1]
-            farther_m2 = way_m * (2.0 * (dx * ex + dy * ey) + way_m)
-            if memory.heard_m[i, j, 2] >= figures.grounded_height_m:
-                blocked = rows.h[row] + farther_m2 < min(rows.h[row], 0.0)
-            else:
-                clearance_m = figures.descent_clearance * memory.distance_m[i, j]
-                blocked = dx * dx + dy * dy + farther_m2 < 0.99 * clearance_m * clearance_m
-            if blocked:
-                speed_mps = 0.0
-        lasts_s = way_m / max(speed_mps, _NO_WAY_MPS)
+        lasts_s = way_m / max(_open_mps(memory, figures, i, ex, ey, way_m, rows, counted, count), _NO_WAY_MPS)
         if lasts_s < best_s:
             best_s, best_x, best_y, best_m = lasts_s, ex, ey, way_m
     return best_x, best_y, best_m
+
+
+@compiled
+def _open_mps(
+    memory: Memory, figures: Figures, i: int, ex: float, ey: float, way_m: float, rows: Constraints, counted: Ints,
+    count: int,
+) -> float:  # fmt: skip
+    """How fast a way out may be flown as the conditions are now; 0 where it leads above another one that stands, or
+    closer to one that flies than the pair is to be.
+    """
+    speed_mps = _PASSING_MPS
+    for row in range(count + 6):
+        toward = -(rows.A[row, 0] * ex + rows.A[row, 1] * ey)
+        if toward > 0.0:
+            speed_mps = min(speed_mps, -rows.b[row] / toward)
+    for row in range(count):
+        j = counted[row]
+        dx, dy = memory.pose_m[i, 0] - memory.heard_m[i, j, 0], memory.pose_m[i, 1] - memory.heard_m[i, j, 1]
+        farther_m2 = way_m * (2.0 * (dx * ex + dy * ey) + way_m)
+        if memory.heard_m[i, j, 2] >= figures.grounded_height_m:
+            blocked = rows.h[row] + farther_m2 < min(rows.h[row], 0.0)
+        else:
+            clearance_m = figures.descent_clearance * memory.distance_m[i, j]
+            blocked = dx * dx + dy * dy + farther_m2 < 0.99 * clearance_m * clearance_m
+        if blocked:
+            return 0.0
+    return speed_mps
 
 
 @compiled
