@@ -39,7 +39,7 @@ HARD = (Fault(kind=FaultKind.LOSS, amount=0.3), Fault(kind=FaultKind.DELAY, amou
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 1 when a violation was found."""
+    """Returns 1 when a violation was found, or a contact within the hypotheses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=1.0, help="flight time to add, of the whole team (%(default)s)")
     parser.add_argument("--wall", type=float, default=float("inf"), metavar="S", help="stop after so long [s]")
@@ -74,7 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
             with results_file(arguments).open("a") as file:
                 file.write(json.dumps(line) + "\n")
             if line["violations"] or line["contact"]:
-                print(f"seed {line['seed']}: {line['violations']}", flush=True)
+                contact = f", contact at {line['closest_m']:.2f} m" if line["contact"] else ""
+                covered = "" if line["covered"] else " (faults that are not covered)"
+                print(f"seed {line['seed']}: violations {line['violations']}{contact}{covered}", flush=True)
             left_s -= line["flown_s"]
             if left_s <= 0.0 or time.monotonic() - begun_s > arguments.wall:
                 pool.terminate()
@@ -176,7 +178,7 @@ def write_case(arguments: argparse.Namespace, seed: int, case: Case) -> Path:
 
 
 def summary(results: Path) -> int:
-    """Tell what all flights came to; 1 when there was a violation."""
+    """Tell what all flights came to; 1 when there was a violation, or a contact within the hypotheses."""
     columns = ["vehicle, run", "flights", "hours of the team", "drone hours", "closest / D", "violations"]
     columns += ["firmware beside one that stands", "contact, covered", "contact, not covered", "x real time"]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
@@ -198,9 +200,10 @@ def summary(results: Path) -> int:
             f" {len(touched)} | {sum(line['contact'] for line in outside)} of"
             f" {len(outside)} | {speed:.1f} |"
         )
-        if violated:
-            print(f"seeds of violations: {violated}")
-        bad += len(violated)
+        for what, seeds in (("violations", violated), ("contact within the hypotheses", touched)):
+            if seeds:
+                print(f"seeds of {what}: {seeds}")
+            bad += len(seeds)
     return 1 if bad else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Mapping
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -221,26 +222,69 @@ def test_a_drone_on_the_ground_below_is_flown_over_and_a_landing_one_is_not() ->
     assert over(0.6) is SafetyMode.FILTERED
 
 
-@pytest.mark.parametrize(
-    ("offset_m", "nominal_mps"),
-    [((0.0, 0.0), (0.0, 0.0)), ((0.05, 0.1), (0.0, 0.0)), ((0.1, 0.0), (-0.1, 0.0))],
-    ids=["over its middle", "beside it", "though it is led back"],
-)
-def test_who_hovers_above_one_that_stands_is_led_aside(
-    offset_m: tuple[float, float], nominal_mps: tuple[float, float]
-) -> None:
-    g, p = guard(), np.array([*offset_m, 1.0])
-    for k in range(300):
+def flown_above_one_that_stands(
+    start_m: tuple[float, float],
+    nominal_mps: Callable[[float, Array], tuple[float, float]],
+    *,
+    seconds: float = 6.0,
+    others_m: Mapping[str, tuple[float, float]] | None = None,
+) -> Array:
+    """Distances [m] of a drone with a policy of (t, p) from cf2, which stands in the middle of the arena."""
+    g, p, distances_m = guard(), np.array([*start_m, 1.0]), []
+    for k in range(round(seconds * PARAMS.rate_hz)):
         t = k / PARAMS.rate_hz
         g.neighbour("cf2", t, [0.0, 0.0, 0.0])
+        for name, at_m in (others_m or {}).items():
+            g.neighbour(name, t, [*at_m, 1.0])
         g.pose(t, p)
-        g.nominal(t, [*nominal_mps, 0.0])
+        g.nominal(t, [*nominal_mps(t, p), 0.0])
         p = p + g.command(t).velocity_mps / PARAMS.rate_hz
-    needed_m = PARAMS.descent_clearance * DRONE.safety_distance_m
-    assert needed_m - 0.1 < np.hypot(*p[:2]) < needed_m + 0.01
+        distances_m.append(math.hypot(p[0], p[1]))
+    return np.array(distances_m)
 
 
-def test_who_is_blocked_above_one_that_stands_is_led_aside_and_who_flies_over_it_is_not() -> None:
+LED_OUT_M = PARAMS.descent_clearance * DRONE.safety_distance_m
+"""How far from one that stands a drone is led."""
+
+
+@pytest.mark.parametrize(
+    ("offset_m", "nominal_mps"),
+    [((0.0, 0.0), (0.0, 0.0)), ((0.05, 0.1), (0.0, 0.0)), ((0.1, 0.0), (-0.1, 0.0)), ((0.1, 0.0), (-0.8, 0.0))],
+    ids=["over its middle", "beside it", "though it is led back", "though it is led back with all there is"],
+)
+def test_who_hovers_above_one_that_stands_is_led_out(
+    offset_m: tuple[float, float], nominal_mps: tuple[float, float]
+) -> None:
+    distance_m = flown_above_one_that_stands(offset_m, lambda t, p: nominal_mps)[-1]
+    assert DRONE.safety_distance_m < distance_m < LED_OUT_M + 0.01
+
+
+def test_a_policy_whose_goal_is_above_one_that_stands_does_not_get_there_to_stay() -> None:
+    def to_the_middle(t: float, p: Array) -> tuple[float, float]:
+        pull = min(2.0, 0.8 / math.hypot(p[0], p[1]))
+        return -pull * p[0], -pull * p[1]
+
+    distances_m = flown_above_one_that_stands((1.0, 0.3), to_the_middle, seconds=20.0)
+    near_s = np.flatnonzero(distances_m < DRONE.safety_distance_m) / PARAMS.rate_hz
+    assert not len(near_s) or near_s[-1] - near_s[0] < 5.0  # it may overshoot
+    assert distances_m[-1] > DRONE.safety_distance_m
+
+
+def test_who_circles_above_one_that_stands_stays_there_as_well_however_fast_and_is_led_out() -> None:
+    distances_m = flown_above_one_that_stands(
+        (0.1, -0.1), lambda t, p: (-0.6 * math.sin(4.0 * t), 0.6 * math.cos(4.0 * t)), seconds=15.0
+    )
+    assert distances_m[round(8.0 * PARAMS.rate_hz) :].min() > 0.8 * DRONE.safety_distance_m
+
+
+def test_the_way_out_from_above_one_that_stands_is_one_that_others_leave_open() -> None:
+    """cf3 hovers where the straight way leads to, and cf4 to the right of it."""
+    start_m, others_m = (0.0, 0.1), {"cf3": (0.0, 0.62), "cf4": (0.5, 0.3)}
+    distances_m = flown_above_one_that_stands(start_m, lambda t, p: (0.0, 0.3), others_m=others_m)
+    assert distances_m[-1] > DRONE.safety_distance_m
+
+
+def test_who_is_blocked_above_one_that_stands_is_led_out_and_who_flies_over_it_is_not() -> None:
     def sideways_mps(blocked: bool) -> float:
         g, p = guard(GuardParams(keep_right_gain=0.0)), np.array([0.0, 0.05, 1.0])
         for k in range(50):
