@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from lgtc_core import topics
 from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.fleet.scenario import VehicleModel
 from lgtc_core.flight.phases import SafetyMode, VehiclePhase
-from lgtc_sim.flight_hours import CONTACT_RADIUS_M, Case, Verdict, draw, judge
+from lgtc_sim.flight_hours import CONTACT_RADIUS_M, NOT_COVERED, Case, Verdict, draw, judge
 from lgtc_sim.offline import fly
 
 HARD = (Fault(kind=FaultKind.LOSS, amount=0.3), Fault(kind=FaultKind.DELAY, amount=0.2))
@@ -177,34 +179,51 @@ def write_case(arguments: argparse.Namespace, seed: int, case: Case) -> Path:
     return folder
 
 
+COLUMNS = (
+    "vehicle, run",
+    "seeds",
+    "hours of the team",
+    "closest / D",
+    "violations",
+    "firmware beside one that stands",
+    "contact, covered",
+    "contact, not covered",
+    "x real time",
+)
+"""Of the table in docs/flight-hours.md."""
+
+
 def summary(results: Path) -> int:
     """Tell what all flights came to; 1 when there was a violation, or a contact within the hypotheses."""
-    columns = ["vehicle, run", "flights", "hours of the team", "drone hours", "closest / D", "violations"]
-    columns += ["firmware beside one that stands", "contact, covered", "contact, not covered", "x real time"]
-    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    bad = 0
+    print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
+    bad, hours = 0, 0.0
     for path in sorted(results.glob("*.jsonl")):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        inside = [line for line in lines if line["covered"]]
-        violated = [line["seed"] for line in inside if line["violations"]]
-        touched = [line["seed"] for line in inside if line["contact"]]
-        beside = [pair[3] for line in inside for pair in line.get("beside", ())]
-        outside = [line for line in lines if not line["covered"]]
-        flown_s = sum(line["flown_s"] for line in lines)
-        closest = min((line["closest"] for line in inside), default=float("inf"))
-        drone_h = sum(line["flown_s"] * line["drones"] for line in lines) / 3600
-        speed = flown_s / max(1e-9, sum(line["wall_s"] for line in lines))
+        lines = sorted((json.loads(line) for line in path.read_text().splitlines()), key=lambda line: line["seed"])
+        inside, outside = ([line for line in lines if line["covered"] is covered] for covered in (True, False))
+        violated = [f"seed {line['seed']}" for line in inside if line["violations"]]
+        touched = [f"seed {line['seed']}: {line['closest_m']:.2f} m" for line in inside if line["contact"]]
+        beside = [f"seed {line['seed']}: {pair[3]:.2f} D" for line in inside for pair in line["beside"]]
+        unlucky = [line for line in outside if line["contact"]]
+        blamed = Counter(kind.value for line in unlucky for kind in NOT_COVERED if kind.value in line["faults"])
+        flown_h = sum(line["flown_s"] for line in lines) / 3600.0
         print(
-            f"| {path.stem} | {len(lines)} | {flown_s / 3600:.2f} | {drone_h:.0f} | {closest:.3f} |"
-            f" {len(violated)} of {len(inside)} | {f'{len(beside)}, closest {min(beside):.2f} D' if beside else 0} |"
-            f" {len(touched)} | {sum(line['contact'] for line in outside)} of"
-            f" {len(outside)} | {speed:.1f} |"
+            f"| {path.stem} | {_ranges([line['seed'] for line in lines])} | {flown_h:.2f} |"
+            f" {min((line['closest'] for line in inside), default=math.inf):.2f} |"
+            f" {'; '.join(violated) or 0} of {len(inside)} | {'; '.join(beside) or 0} | {'; '.join(touched) or 0} |"
+            f" {len(unlucky)} of {len(outside)}"
+            f"{''.join(f'; {kind} {count}' for kind, count in sorted(blamed.items()))} |"
+            f" {3600.0 * flown_h / max(1e-9, sum(line['wall_s'] for line in lines)):.0f} |"
         )
-        for what, seeds in (("violations", violated), ("contact within the hypotheses", touched)):
-            if seeds:
-                print(f"seeds of {what}: {seeds}")
-            bad += len(seeds)
+        bad, hours = bad + len(violated) + len(touched), hours + flown_h
+    print(f"{hours:.1f} hours; violations and contacts within the hypotheses: {bad}")
     return 1 if bad else 0
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers in words: 0 to 4, 7."""
+    starts = [n for n, before in zip(numbers, (None, *numbers), strict=False) if before != n - 1]
+    ends = [n for n, after in zip(numbers, (*numbers[1:], None), strict=True) if after != n + 1]
+    return ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True))
 
 
 if __name__ == "__main__":
