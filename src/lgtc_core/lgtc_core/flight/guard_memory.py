@@ -204,6 +204,12 @@ def _observe(
 
 
 @compiled
+def _is_finite(p_m: Array) -> bool:
+    """Whether all three numbers are; np.isfinite(p_m).all() would make an array first."""
+    return math.isfinite(p_m[0]) and math.isfinite(p_m[1]) and math.isfinite(p_m[2])
+
+
+@compiled
 def hear_in_turn(
     memory: Memory, figures: Figures, others: int, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array
 ) -> bool:
@@ -213,7 +219,7 @@ def hear_in_turn(
     """
     for k in range(len(hearer)):
         known = 0 <= hearer[k] < len(memory.pose_s) and 0 <= heard[k] < others
-        if not (known and np.isfinite(position_m[k]).all()):
+        if not (known and _is_finite(position_m[k])):
             return False
     for k in range(len(hearer)):
         x, y, z = position_m[k, 0], position_m[k, 1], position_m[k, 2]
@@ -228,8 +234,7 @@ def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, pos
     False: such a position is not finite; nothing changed.
     """
     for j in range(heard.shape[1]):
-        finite = math.isfinite(position_m[j, 0]) and math.isfinite(position_m[j, 1]) and math.isfinite(position_m[j, 2])
-        if not finite and heard[:, j].any():
+        if not _is_finite(position_m[j]) and heard[:, j].any():
             return False
     known_s, weight = math.nan, 0.0
     for i in range(heard.shape[0]):
@@ -257,7 +262,7 @@ def take_poses(memory: Memory, fresh: Bools, stamp_s: Array, position_m: Array) 
     False: such a position is not finite; nothing changed.
     """
     for i in range(len(fresh)):
-        if fresh[i] and not np.isfinite(position_m[i]).all():
+        if fresh[i] and not _is_finite(position_m[i]):
             return False
     for i in range(len(fresh)):
         if fresh[i] and stamp_s[i] > memory.pose_s[i]:
