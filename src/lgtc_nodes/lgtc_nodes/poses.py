@@ -86,7 +86,8 @@ class NearPoses:
 
     def _pick(self, poses: wire.Poses) -> None:
         if poses.drones != self._told:
-            self._told, self._are_others = poses.drones, np.array([name in self._others for name in poses.drones])
+            self._told = poses.drones
+            self._are_others = np.array([name in self._others for name in poses.drones], np.bool_)
         near = self._are_others
         if self._own_m is not None:
             offset_m = poses.position_m[:, :2] - self._own_m[:2]

@@ -320,7 +320,7 @@ class Guards:
         last = self._columns_of[i]
         if last is None or last[0] != drones:
             known = {name: slot for slot, name in enumerate(self.others) if name != self.names[i]}
-            last = self._columns_of[i] = drones, np.array([known.get(name, -1) for name in drones])
+            last = self._columns_of[i] = drones, np.array([known.get(name, -1) for name in drones], np.int64)
         return last[1]
 
     def set_landing(self, i: int, landing: bool, hasty: bool = False) -> None:
