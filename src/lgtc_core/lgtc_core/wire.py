@@ -51,10 +51,8 @@ class Pose(NamedTuple):
 class Poses(NamedTuple):
     """Where the drones of a team were at one moment (lgtc_interfaces/Poses)."""
 
-    stamp_s: float
-    drones: tuple[str, ...]
-    position_m: Array  # (K, 3) of the same, in the same order, finite
     of: dict[str, Pose]
+    position_m: Array  # (K, 3) of the same, in the same order
     refused: tuple[str, ...]
     """Drones whose position was told and is not finite."""
 
@@ -172,10 +170,10 @@ def poses_from_wire(message: Any) -> Poses:
     if len(of) != len(names):
         raise InputError("poses.drones", ", ".join(names), "every name once")
     if math.isfinite(numbers @ numbers):
-        return Poses(stamp_s, tuple(names), position_m, of, ())
+        return Poses(of, position_m, ())
     refused = tuple(name for name, pose in of.items() if not np.isfinite(pose.position_m).all())
-    told = {name: pose for name, pose in of.items() if name not in refused}
-    return Poses(stamp_s, tuple(told), position_m[np.isfinite(position_m).all(1)], told, refused)
+    finite = np.isfinite(position_m).all(1)
+    return Poses({name: pose for name, pose in of.items() if name not in refused}, position_m[finite], refused)
 
 
 def bundle_to_wire(said: Sequence[tuple[str, bytes]]) -> Wire:

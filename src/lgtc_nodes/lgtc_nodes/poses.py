@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from lgtc_core import topics, wire
 from lgtc_core.errors import InputError
-from lgtc_core.flight.guard import Moment
 from lgtc_core.loop.neighbourhood import Neighbourhood, Sighting
 from lgtc_nodes.faulty import FaultyEars
 from lgtc_nodes.hearing import Hearing
@@ -70,13 +69,10 @@ class NearPoses:
         node: SwarmNode[Any],
         reach_m: float,
         ears: FaultyEars,
-        take: Callable[[Sequence[tuple[str, float, Array]]], object],
+        take: Callable[[Sequence[Sighting]], object],
     ) -> None:
-        self._reach_m, self._hear = reach_m, ears.through_together("pose", lambda it: it[0], take)
+        self._reach_m, self._hear = reach_m, ears.through_together("pose", lambda it: it.drone, take)
         self._others = frozenset(node.team.names) - {node.drone}
-        self._told: tuple[str, ...] = ()
-        self._are_others = np.zeros(0, np.bool_)
-        """Which of those that were told of last are team-mates: mostly the same as the time before."""
         self._own_m: Array | None = None
         node.hear(topics.POSES, wire.poses_from_wire, self._pick)
 
@@ -85,16 +81,14 @@ class NearPoses:
         self._own_m = position_m
 
     def _pick(self, poses: wire.Poses) -> None:
-        if poses.drones != self._told:
-            self._told = poses.drones
-            self._are_others = np.array([name in self._others for name in poses.drones], np.bool_)
-        near = self._are_others
+        near = list(poses.of)
         if self._own_m is not None:
             offset_m = poses.position_m[:, :2] - self._own_m[:2]
-            near = near & (np.hypot(offset_m[:, 0], offset_m[:, 1]) <= self._reach_m)
-        rows = np.flatnonzero(near)
-        if len(rows):
-            self._hear(Moment(poses.stamp_s, poses.drones, poses.position_m, rows))
+            rows = np.flatnonzero(np.hypot(offset_m[:, 0], offset_m[:, 1]) <= self._reach_m)
+            near = [near[row] for row in rows.tolist()]
+        sightings = [Sighting(name, *poses.of[name]) for name in near if name in self._others]
+        if sightings:
+            self._hear(sightings)
 
 
 class NearPoseTopics:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lgtc_core import topics, wire
+from lgtc_core.loop.neighbourhood import Sighting
 
 pytestmark = pytest.mark.ros
 
@@ -46,7 +47,7 @@ def message(stamp_s: float, at_m: dict[str, tuple[float, float]]) -> SimpleNames
 def test_it_takes_those_within_reach_of_where_it_is_and_everybody_while_it_does_not_know() -> None:
     from lgtc_nodes.poses import NearPoses
 
-    node, taken = Node(), list[list[tuple[str, float, Any]]]()
+    node, taken = Node(), list[list[Sighting]]()
     near = NearPoses(node, 1.5, Ears(), lambda them: taken.append(list(them)))  # type: ignore[arg-type]
     at_m = {"cf1": (0.0, 0.0), "cf2": (1.4, 0.0), "cf3": (0.0, 1.6), "stranger": (0.1, 0.1)}
     node.take(1.0, at_m)
@@ -55,9 +56,9 @@ def test_it_takes_those_within_reach_of_where_it_is_and_everybody_while_it_does_
     near.moved(np.array([0.0, 0.2, 1.0]))
     node.take(3.0, at_m | {"cf2": (np.nan, 0.0)})
     node.take(4.0, {"cf1": (0.0, 0.0)})
-    assert [[one[:2] for one in them] for them in taken] == [
+    assert [[(one.drone, one.stamp_s) for one in them] for them in taken] == [
         [("cf2", 1.0), ("cf3", 1.0)],
         [("cf2", 2.0)],
         [("cf3", 3.0)],
     ]
-    assert taken[2][0][2].tolist() == [0.0, 1.6, 1.0]
+    assert taken[2][0].position_m.tolist() == [0.0, 1.6, 1.0]

@@ -23,7 +23,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple, overload
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -124,35 +124,6 @@ class GuardParams:
         )
 
 
-class Moment(Sequence[tuple[str, float, Array]]):
-    """Where some drones were at one moment: (name, stamp [s], position (3,) [m]) of each, made where somebody reads it.
-
-    Args:
-        stamp_s: of all [s].
-        drones: names of K drones.
-        position_m: (K, 3) where they were, frame "world" [m].
-        rows: which of them.
-    """
-
-    def __init__(self, stamp_s: float, drones: tuple[str, ...], position_m: Array, rows: Ints) -> None:
-        self.stamp_s, self.drones, self.position_m, self.rows = stamp_s, drones, position_m, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, k: int) -> tuple[str, float, Array]: ...
-
-    @overload
-    def __getitem__(self, k: slice) -> Moment: ...
-
-    def __getitem__(self, k: int | slice) -> tuple[str, float, Array] | Moment:
-        if isinstance(k, slice):
-            return Moment(self.stamp_s, self.drones, self.position_m, self.rows[k])
-        row = self.rows[k]
-        return self.drones[row], self.stamp_s, self.position_m[row]
-
-
 class Guards:
     """Guards of several drones that share one memory.
 
@@ -207,8 +178,6 @@ class Guards:
         for slot, name in enumerate(self.others):
             self._describe(name, slot)
         self._discs_m = [NO_DISCS_M] * n
-        self._columns_of: list[tuple[tuple[str, ...], Ints] | None] = [None] * n
-        """Of the drones that each of them heard of together the last time: mostly the same again."""
         self._hasty = [False] * n
         self._landing: set[int] = set()
         self._all = np.arange(n)
@@ -305,23 +274,6 @@ class Guards:
         else:
             last = self._memory.heard_s.shape[1]
             self._hear(np.full(len(slots), i), np.array(slots), np.array(stamp_s, np.float64), at_m, last)
-
-    def hear_moment(self, i: int, moment: Moment) -> bool:
-        """The same of one moment; False: somebody in it is not one of `others` but i, nothing changed."""
-        slots = self._columns(i, moment.drones)[moment.rows]
-        if len(slots) == 0 or slots.min() < 0:
-            return len(slots) == 0
-        hearer, stamp_s = np.full(len(slots), i), np.full(len(slots), moment.stamp_s)
-        self._hear(hearer, slots, stamp_s, moment.position_m[moment.rows], len(self.others))
-        return True
-
-    def _columns(self, i: int, drones: tuple[str, ...]) -> Ints:
-        """Column of each, as drone i hears them; -1: it is the drone itself, or none of `others`."""
-        last = self._columns_of[i]
-        if last is None or last[0] != drones:
-            known = {name: slot for slot, name in enumerate(self.others) if name != self.names[i]}
-            last = self._columns_of[i] = drones, np.array([known.get(name, -1) for name in drones], np.int64)
-        return last[1]
 
     def set_landing(self, i: int, landing: bool, hasty: bool = False) -> None:
         """Whether drone i is to land: its command then leads to a free place and stands still there.
@@ -535,8 +487,6 @@ class Guard:
         Raises:
             InputError: a position is not finite, or a name the drone's own. Nothing changed.
         """
-        if isinstance(said, Moment) and self._guards.hear_moment(self._i, said):
-            return
         if any(name == self.name for name, _, _ in said):
             raise InputError("neighbour", repr(self.name), "another drone's name")
         if said:

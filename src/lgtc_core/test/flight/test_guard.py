@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.fleet.fleet import DroneType
 from lgtc_core.flight.barrier import walls
-from lgtc_core.flight.guard import Guard, GuardParams, Guards, Moment
+from lgtc_core.flight.guard import Guard, GuardParams, Guards
 from lgtc_core.flight.phases import HASTE, SafetyMode, VehiclePhase
 from lgtc_core.flight.pilot import PilotParams
 from lgtc_core.flight.safety_filter import SafetyFilter, fence
@@ -539,35 +539,6 @@ def test_neighbours_heard_together_count_as_heard_in_turn_and_one_that_is_not_fi
         with pytest.raises(InputError):
             together.neighbours([said[1], ("cf1", 2.0, np.ones(3)) if bad == "cf1" else (*bad, np.full(3, np.nan))])
     assert together.command(1.1).neighbour_age_max_s == pytest.approx(0.1)
-
-
-def test_a_moment_counts_as_each_that_it_tells_of_and_is_refused_as_a_whole() -> None:
-    drones, position_m = ("cf3", "cf1", "cf2"), np.array([[0.0, 1.5, 1.0], [0.0, 0.0, 1.0], [1.0, 0.0, 1.0]])
-    fleet = dict.fromkeys(drones, DRONE)
-
-    def heard(said: Sequence[tuple[str, float, Array]], known: Mapping[str, DroneType]) -> Guard:
-        g = Guard("cf1", DRONE, ARENA, PARAMS, known)
-        g.pose(1.0, [0.0, 0.0, 1.0])
-        g.nominal(1.0, [0.3, 0.0, 0.0])
-        g.neighbours(said)
-        return g
-
-    others = Moment(1.0, drones, position_m, np.array([0, 2]))
-    assert [(name, stamp_s) for name, stamp_s, _ in others[:]] == [("cf3", 1.0), ("cf2", 1.0)]
-    for known in (fleet, {"cf2": DRONE}, {}):  # strangers are heard as well
-        a, b = (
-            heard(said, known).command(1.1)._replace(velocity_mps=None, solve_time_s=0.0)
-            for said in (others, list(others))
-        )
-        assert a == b
-        assert a.neighbours == 2
-    with pytest.raises(InputError, match="another drone's name"):
-        heard(Moment(1.0, drones, position_m, np.array([0, 1])), fleet)
-    g = heard(Moment(1.0, drones, position_m, np.array([], int)), fleet)
-    position_m[2] = math.nan
-    with pytest.raises(InputError):
-        g.neighbours(Moment(1.0, drones, position_m, np.array([0, 2])))
-    assert g.command(1.1).neighbours == 0
 
 
 def meet(starts_m: Array, goals_m: Array, params: GuardParams, duration_s: float) -> tuple[Array, float]:
