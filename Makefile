@@ -14,11 +14,12 @@ JOBS ?= 2
 run := ./setup/run
 
 # What colcon has to run again for. Python sources are linked into install/, so they are not among it; folders are, since
-# a file that appears or goes changes its folder's time. The filter is compiled ahead: a change of it counts.
+# a file that appears or goes changes its folder's time. What is compiled ahead counts (COMPILED in compiled.py).
 build_inputs := .venv/.installed-ros colcon.meta \
   $(wildcard src/*/package.xml src/*/setup.py src/*/setup.cfg src/*/CMakeLists.txt) \
   $(shell find src/lgtc_interfaces/msg src/lgtc_interfaces/srv -type f) \
   src/lgtc_core/lgtc_core/compiled.py $(wildcard src/lgtc_core/lgtc_core/flight/*.py) \
+  src/lgtc_core/lgtc_core/mind/tape.py \
   $(shell find $(wildcard launch config models) -not -name __pycache__ -not -name '*.pyc')
 
 .PHONY: help setup setup-dev setup-train build sim test lint train export report bench-env clean

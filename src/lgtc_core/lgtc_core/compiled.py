@@ -18,7 +18,7 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-COMPILED = ("compiled.py", "flight/*.py")
+COMPILED = ("compiled.py", "flight/*.py", "mind/tape.py")
 """Sources whose functions are compiled by this decorator, or are called or read by such."""
 
 

@@ -50,6 +50,7 @@ from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
 from lgtc_core.mind.card import Policy
 from lgtc_core.mind.central import minds
 from lgtc_core.mind.policy import Decision, Features, Mind, PolicyModel
+from lgtc_core.mind.taped import Taped
 from lgtc_sim.world import Measured, World, WorldParams
 
 Array = npt.NDArray[np.float64]
@@ -155,7 +156,7 @@ def fly(
             stack.callback(kept.close)
             book = DemandBook.for_team(team, journal=kept, accounts=kept.accounts)
         return _Loop(
-            team, PolicyModel(model_dir), simulated, book, recorder, progress, policy, positions, recorded
+            team, PolicyModel(model_dir, Taped), simulated, book, recorder, progress, policy, positions, recorded
         ).run()
 
 

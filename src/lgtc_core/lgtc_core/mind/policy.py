@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ import onnxruntime as ort
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ContractError, InputError
 from lgtc_core.mind import observation as layout
-from lgtc_core.mind.card import ModelCard, load_card
+from lgtc_core.mind.card import POLICY_FILE, ModelCard, load_card
 from lgtc_core.mind.observation import Observation
 from lgtc_core.rows import Rows
 from lgtc_core.slots import Slots
@@ -53,39 +53,64 @@ class PolicyOutput(NamedTuple):
     assignment: Array32  # (B, M) Xi, rows sum to 1
 
 
+class Network(Protocol):
+    """An exported network, ready to run."""
+
+    inputs: list[str]
+    outputs: list[str]
+
+    def run(self, feed: Mapping[str, Array32]) -> list[Array32]:
+        """Outputs, in the order of `outputs`, of the inputs by name."""
+
+
+class Session:
+    """A network run by onnxruntime on one thread.
+
+    Args:
+        path: the ONNX file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.inputs = [put.name for put in self._session.get_inputs()]
+        self.outputs = [put.name for put in self._session.get_outputs()]
+
+    def run(self, feed: Mapping[str, Array32]) -> list[Array32]:
+        """Outputs, in the order of `outputs`, of the inputs by name."""
+        outputs: list[Array32] = self._session.run(self.outputs, feed)
+        return outputs
+
+
 class PolicyModel:
-    """An exported policy network with its card, run by onnxruntime on one thread.
+    """An exported policy network with its card.
 
     Args:
         directory: folder with ``policy.onnx`` and ``card.json``.
+        network: what runs it.
 
     Raises:
         ConfigError: card or network missing or malformed.
         ContractError: the network is not the one that the card describes.
     """
 
-    def __init__(self, directory: Path | str) -> None:
+    def __init__(self, directory: Path | str, network: Callable[[Path], Network] = Session) -> None:
         self.directory = Path(directory)
         self.card: ModelCard = load_card(self.directory)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        path = self.directory / POLICY_FILE
         try:
-            self._session = ort.InferenceSession(
-                str(self.directory / "policy.onnx"), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime has no public exception type for an unreadable graph
+            self._network = network(path)
+        except Exception as error:  # neither onnxruntime nor onnx has a public exception type for an unreadable graph
             raise ContractError(
-                str(self.directory / "policy.onnx"),
-                f"a file that onnxruntime cannot read ({error})",
-                "an exported policy network; export the model again",
+                str(path), f"a file that cannot be read ({error})", "an exported policy network; export the model again"
             ) from error
-        self._inputs = [put.name for put in self._session.get_inputs()]
-        outputs = self._outputs = [put.name for put in self._session.get_outputs()]
-        if not set(self._inputs) <= set(layout.INPUTS) or outputs != list(layout.OUTPUTS_POLICY):
+        inputs, outputs = self._network.inputs, self._network.outputs
+        if not set(inputs) <= set(layout.INPUTS) or outputs != list(layout.OUTPUTS_POLICY):
             raise ContractError(
-                str(self.directory / "policy.onnx"),
-                f"inputs {', '.join(self._inputs)} and outputs {', '.join(outputs)}",
+                str(path),
+                f"inputs {', '.join(inputs)} and outputs {', '.join(outputs)}",
                 f"inputs among {', '.join(layout.INPUTS)} and outputs {', '.join(layout.OUTPUTS_POLICY)}",
             )
 
@@ -95,8 +120,8 @@ class PolicyModel:
 
     def step(self, observation: Observation) -> PolicyOutput:
         """One tick of the network for a batch of agents; array shapes as in `Observation`."""
-        feed = {name: getattr(observation, name) for name in self._inputs}
-        return PolicyOutput(*self._session.run(self._outputs, feed))
+        feed = {name: getattr(observation, name) for name in self._network.inputs}
+        return PolicyOutput(*self._network.run(feed))
 
 
 class Features(NamedTuple):
