@@ -77,6 +77,9 @@ class Answer(NamedTuple):
     message: str = ""
 
 
+_ACCEPTED = Answer(True)
+
+
 class ConsumerEdit(NamedTuple):
     """A consumer comes, changes or goes."""
 
@@ -417,7 +420,7 @@ class DemandBook:
         place = self._place((x_m, y_m), last.place if last is not None and fresh else None)
         until_s = stamp_s + self.params.presence_lifetime_s
         self._reports[drone] = _Report(stamp_s, until_s, (x_m, y_m), tuple(amounts), serving, place, leaving)
-        return Answer(True)
+        return _ACCEPTED
 
     # ---- view ----------------------------------------
 
@@ -646,13 +649,6 @@ class DemandBook:
                 return before
         return None
 
-    def _named(self, serves: npt.NDArray[np.bool_]) -> list[tuple[str, ...]]:
-        """By consumer, the names of the drones of which `serves` (N, M) is true."""
-        names: list[list[str]] = [[] for _ in range(serves.shape[1])]
-        for n, m in zip(*(axis.tolist() for axis in serves.nonzero()), strict=True):
-            names[m].append(self.drones[n])
-        return [tuple(of_one) for of_one in names]
-
     def _table(self) -> _Table:
         """Who asks for what, read anew after every edit."""
         if self._asked is None or self._asked[0] != self._accounts.edits:
@@ -691,7 +687,14 @@ class DemandBook:
         covered = rules.cover(stays, supply, table.demanded, table.kind)
         remaining = rules.remaining(table.demanded, delivered, covered, table.kind)
         serves = rules.serving(inside, supply, table.demanded, table.kind).any(-1)
-        return remaining, self._named(serves), self._named(serves & ~stays)
+        servers: list[list[str]] = [[] for _ in table.entries]
+        leavers: list[list[str]] = [[] for _ in table.entries]
+        for n, m, _, leaving in told.present:
+            if serves[n, m]:
+                servers[m].append(self.drones[n])
+                if leaving:
+                    leavers[m].append(self.drones[n])
+        return remaining, list(map(tuple, servers)), list(map(tuple, leavers))
 
 
 def _refused(message: str) -> Delivery:
