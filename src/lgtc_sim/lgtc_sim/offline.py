@@ -218,7 +218,6 @@ class _Loop:
         self._watched = np.flatnonzero(self._singly).tolist()
         self.book, self.positions, self._recorded = book, positions, recorded
         self.view = self.book.view(0.0)
-        self.share_met = self.view.share_met
         self.mission = Mission(team, MissionParams())
         self.schedule = Schedule(team.faults)
         self.active_s: float | None = None
@@ -228,6 +227,11 @@ class _Loop:
         self.phases: list[tuple[float, MissionPhase, str]] = []
         self.events: list[tuple[float, str]] = []
         self.samples: list[tuple[float, Array, npt.NDArray[np.int64], float]] = []
+
+    @property
+    def share_met(self) -> float:
+        """Share of all demand met now, in [0, 1]."""
+        return self.view.share_met
 
     def run(self) -> FlightResult:
         """Step until the mission is done, and a little longer."""
@@ -448,7 +452,6 @@ class _Loop:
                 answer = self.book.deliver(offer.request_id, drone.name, offer.consumer, offer.kind, offer.amount)
                 drone.carrier.settle(offer.request_id, answer.amount)
         self.view = self.book.view(now_s)
-        self.share_met = self.view.share_met
         self._say(topics.DEMAND, partial(wire.demand_to_wire, stamp_s=now_s), self.view)
         vehicles: dict[str, VehiclePhase | None] = {}
         discs_m = self.view.discs_m if self.mission.phase is MissionPhase.ACTIVE else NO_DISCS_M

@@ -163,5 +163,6 @@ class World:
         """Battery readings, if they are due at this step; else none."""
         if not self.due(self.params.battery_period_s):
             return {}
-        readings = zip(self.team.names, self.vehicles.voltage_v, self.vehicles.charge, strict=True)
-        return {name: BatteryReading(self.now_s, float(volts), float(charge)) for name, volts, charge in readings}
+        now_s, vehicles = self.now_s, self.vehicles
+        readings = zip(self.team.names, vehicles.voltage_v.tolist(), vehicles.charge.tolist(), strict=True)
+        return {name: BatteryReading(now_s, volts, charge) for name, volts, charge in readings}

@@ -16,8 +16,9 @@ nothing of that kind counts as carried, and nothing is offered.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +92,9 @@ class _Pending:
     """Revision of the view that it was made from."""
 
 
+P = TypeVar("P", _Pending, _PendingLoad)
+
+
 class SupplyAccount:
     """Supply of one drone.
 
@@ -111,6 +115,8 @@ class SupplyAccount:
     ) -> None:
         self.drone, self.kinds, self.session, self.retry_s = drone.name, tuple(kinds), session, retry_s
         self._battery = self.kinds.index(drone.battery_kind) if drone.battery_kind is not None else None
+        self._handed_over = [k for k in range(len(self.kinds)) if k != self._battery]
+        """Kinds that can be offered."""
         self._carried = np.array(drone.supply, float)
         self._pending: dict[str, _Pending] = {}
         self._seen: dict[tuple[str, int], int] = {}
@@ -133,6 +139,18 @@ class SupplyAccount:
         if self._unknown:
             result[list(self._unknown)] = 0.0
         return result
+
+    @property
+    def charge(self) -> float:
+        """State of charge that counts, 0 empty .. 1 full: min(measured, set by hand less what was discharged since);
+        NaN while neither is known.
+        """
+        if self._by_hand is None:
+            return self._measured
+        level, measured_then = self._by_hand
+        if math.isnan(self._measured) or math.isnan(measured_then):
+            return level
+        return min(self._measured, max(0.0, level - (measured_then - self._measured)))
 
     def set_supply(self, kind: str, amount: float) -> SupplyAnswer:
         """Set by hand what is carried of one kind.
@@ -160,7 +178,7 @@ class SupplyAccount:
         before = float(self._carried[k])
         if k == self._battery:
             self._by_hand = (amount, self._measured)
-            self._carried[k] = self._charge()
+            self._carried[k] = self.charge
         else:
             self._carried[k] = amount + self._reserved(k)
         if self._reported and self._carried[k] != before:
@@ -174,20 +192,16 @@ class SupplyAccount:
         return request_id in self._loads
 
     def battery(self, state_of_charge: float) -> float:
-        """Take in a measured state of charge; returns the one that counts, for the battery monitor and the
-        supply.
+        """Take in a measured state of charge; returns the one that counts.
 
         Args:
             state_of_charge: measured, 0 empty .. 1 full; NaN: unknown, what was known stays.
-
-        Returns:
-            min(measured, set by hand less what was discharged since); NaN while neither is known.
         """
         if math.isfinite(state_of_charge):
             self._measured = min(1.0, max(0.0, state_of_charge))
             if self._by_hand is not None and math.isnan(self._by_hand[1]):
                 self._by_hand = (self._by_hand[0], self._measured)
-        charge = self._charge()
+        charge = self.charge
         if self._battery is not None and math.isfinite(charge):
             self._carried[self._battery] = charge
         return charge
@@ -204,15 +218,12 @@ class SupplyAccount:
             position_m: (2,) world frame [m]; None (or NaN): unknown, or not on mission; then only repetitions.
             view: what is asked for.
         """
-        due = [pending for pending in self._pending.values() if now_s - pending.sent_s >= self.retry_s]
-        for pending in due:
-            pending.sent_s = now_s
-        repeated = [pending.offer for pending in due]
+        repeated = [pending.offer for pending in self._due(now_s, self._pending.values())] if self._pending else []
         if position_m is None or not view.consumers:
             return repeated
         if len(self._seen) > SEEN_MAX:  # of consumers that are gone nothing need be known
             self._seen = {key: revision for key, revision in self._seen.items() if view.consumer(key[0]) is not None}
-        given = [k for k in range(len(self.kinds)) if self._may_give(k)]
+        given = [k for k in self._handed_over if self._may_give(k)]
         if not given:
             return repeated
         d_m, radius_m = view.discs_m[:, :2], view.discs_m[:, 2]
@@ -224,10 +235,7 @@ class SupplyAccount:
         """Requests to send now, so that the ledger knows what is carried: new ones and repetitions; none unless
         `reported`.
         """
-        due = [pending for pending in self._loads.values() if now_s - pending.sent_s >= self.retry_s]
-        for pending in due:
-            pending.sent_s = now_s
-        return [pending.load for pending in due]
+        return [pending.load for pending in self._due(now_s, self._loads.values())] if self._loads else []
 
     def loaded(self, request_id: str, accepted: bool, carried: float) -> None:
         """The answer to a load. A second answer to the same load changes nothing.
@@ -265,9 +273,16 @@ class SupplyAccount:
         self._carried[pending.k] = max(0.0, self._carried[pending.k] - taken)
         self._seen[pending.offer.consumer, pending.k] = pending.revision
 
+    def _due(self, now_s: float, waiting: Iterable[P]) -> list[P]:
+        """Those of the requests without an answer that are to be sent now; they count as sent."""
+        due = [pending for pending in waiting if now_s - pending.sent_s >= self.retry_s]
+        for pending in due:
+            pending.sent_s = now_s
+        return due
+
     def _may_give(self, k: int) -> bool:
         """Whether there is anything of a kind that could be released now."""
-        if k == self._battery or not self._carried[k] > NEGLIGIBLE_AMOUNT or k in self._unknown:
+        if not self._carried[k] > NEGLIGIBLE_AMOUNT or k in self._unknown:
             return False
         return not any(pending.k == k for pending in self._loads.values())
 
@@ -294,12 +309,3 @@ class SupplyAccount:
 
     def _reserved(self, k: int) -> float:
         return sum(pending.offer.amount for pending in self._pending.values() if pending.k == k)
-
-    def _charge(self) -> float:
-        """State of charge that counts."""
-        if self._by_hand is None:
-            return self._measured
-        level, measured_then = self._by_hand
-        if math.isnan(self._measured) or math.isnan(measured_then):
-            return level
-        return min(self._measured, max(0.0, level - (measured_then - self._measured)))

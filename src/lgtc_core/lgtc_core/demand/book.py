@@ -77,6 +77,9 @@ class Answer(NamedTuple):
     message: str = ""
 
 
+_ACCEPTED = Answer(True)
+
+
 class ConsumerEdit(NamedTuple):
     """A consumer comes, changes or goes."""
 
@@ -133,8 +136,9 @@ class _Report(NamedTuple):
     """When; -inf: taken over from before a restart."""
     fresh_until_s: float
     """Until when it counts; NaN: for one lifetime from the first view on."""
-    position_m: Array  # (2,); NaN: unknown
-    supply: Array  # (r,)
+    position_m: tuple[float, float]
+    """NaN: unknown."""
+    supply: tuple[float, ...]  # (r,)
     serving: bool
     place: str | None
     """Consumer in whose disc it counts, after hysteresis."""
@@ -146,10 +150,31 @@ class _Table(NamedTuple):
     """Consumers by slot, and what they ask for."""
 
     entries: list[Entry]  # M
+    position_m: Array  # (M, 2)
     demanded: Array  # (M, r)
     kind: npt.NDArray[np.int64]  # (M, r)
     column: dict[str, int]
     """Their places in these, by name."""
+
+
+class _Present(NamedTuple):
+    """A drone that counts in a disc."""
+
+    n: int
+    """Its place among the drones."""
+    m: int
+    """The consumer's place in the table."""
+    supply: tuple[float, ...]  # (r,)
+    leaving: bool
+
+
+class _Told(NamedTuple):
+    """All that a view is made from: as long as it is the same, so is the view."""
+
+    edits: int
+    """Changes of consumers so far."""
+    present: list[_Present]
+    delivered: list[list[float]]  # (M, r)
 
 
 class DemandBook:
@@ -187,13 +212,12 @@ class DemandBook:
         self._journal: Journal = MemoryJournal() if journal is None else journal
         self._accounts = Accounts(self.kinds, self.drones) if accounts is None else accounts
         self._reports = {
-            drone: _Report(
-                -math.inf, math.nan, np.array(arrival.position_m), np.array(arrival.supply), True, arrival.consumer
-            )
+            drone: _Report(-math.inf, math.nan, arrival.position_m, arrival.supply, True, arrival.consumer)
             for drone, arrival in self._accounts.serving.items()
             if drone in self.drones
         }
         self._view = DemandView(revision, self.kinds, ())
+        self._told: _Told | None = None
         self._shown: object = None
         self._asked: tuple[int, _Table] | None = None
         """After how many edits that was."""
@@ -372,17 +396,18 @@ class DemandBook:
             leaving: it is about to leave: it counts as a server while it is there, what it carries is missing
                 already, so that others come before it goes.
         """
-        position, carried = np.array(position_m, float), np.array(supply, float)
+        position, carried = np.asarray(position_m, float), np.asarray(supply, float)
         if drone not in self._known:
             return Answer(False, self._unknown_drone(drone))
         if not math.isfinite(stamp_s):
             return Answer(False, f"presence of {drone}: got a stamp of {stamp_s}; expected a finite time [s]")
         if position.shape != (2,):
             return Answer(False, f"presence of {drone}: got a position of shape {position.shape}; expected (2,)")
-        if carried.shape != (len(self.kinds),) or not all([0.0 <= amount < math.inf for amount in carried.tolist()]):
+        amounts = carried.tolist()
+        if carried.shape != (len(self.kinds),) or not all([0.0 <= amount < math.inf for amount in amounts]):
             return Answer(
                 False,
-                f"presence of {drone}: got the supply {carried.tolist()};"
+                f"presence of {drone}: got the supply {amounts};"
                 f" expected {len(self.kinds)} finite amounts of at least 0",
             )
         last = self._reports.get(drone)
@@ -391,10 +416,11 @@ class DemandBook:
                 False, f"presence of {drone} at {stamp_s:g} s is not newer than the one at {last.stamp_s:g} s"
             )
         fresh = last is not None and not stamp_s > last.fresh_until_s
-        place = self._place(position, last.place if last is not None and fresh else None)
+        x_m, y_m = position.tolist()
+        place = self._place((x_m, y_m), last.place if last is not None and fresh else None)
         until_s = stamp_s + self.params.presence_lifetime_s
-        self._reports[drone] = _Report(stamp_s, until_s, position, carried, serving, place, leaving)
-        return Answer(True)
+        self._reports[drone] = _Report(stamp_s, until_s, (x_m, y_m), tuple(amounts), serving, place, leaving)
+        return _ACCEPTED
 
     # ---- view ----------------------------------------
 
@@ -405,18 +431,16 @@ class DemandBook:
         cannot be, `trouble` says why, the view shows what is true all the same, and the record follows with
         a later view.
         """
-        entries, demanded, kind, column = self._table()
-        inside, supply = self._present(column, now_s)
-        leaving = np.array([drone in self._reports and self._reports[drone].leaving for drone in self.drones], bool)
-        covered = rules.cover(inside & ~leaving[:, None], supply, demanded, kind)
-        delivered = np.array([entry.delivered for entry in entries]).reshape(demanded.shape)
-        remaining = rules.remaining(demanded, delivered, covered, kind)
-        serves = rules.serving(inside, supply, demanded, kind).any(-1)
-        servers, leavers = self._named(serves), self._named(serves & leaving[:, None])
-        self._record_visits(
-            now_s, {drone: entry.spec.name for entry, here in zip(entries, servers, strict=True) for drone in here}
-        )
-        shown = (self._accounts.edits, remaining.tobytes(), tuple(servers), tuple(leavers))
+        table = self._table()
+        delivered = [entry.delivered.tolist() for entry in table.entries]
+        told = _Told(self._accounts.edits, self._present(table.column, now_s), delivered)
+        if told == self._told and not self.trouble:
+            return self._view
+        self._told = told
+        remaining, servers, leavers = self._state(table, told)
+        serving = {drone: name for name, here in zip(table.column, servers, strict=True) for drone in here}
+        self._record_visits(now_s, serving)
+        shown = (told.edits, remaining.tobytes(), servers, leavers)
         if shown != self._shown:
             self._shown = shown
             remaining.setflags(write=False)
@@ -424,15 +448,15 @@ class DemandBook:
                 ConsumerView(
                     entry.spec.name,
                     entry.slot,
-                    np.array(entry.spec.position_m),
+                    table.position_m[m],
                     entry.spec.radius_m,
-                    demanded[m],
+                    table.demanded[m],
                     remaining[m],
-                    kind[m],
+                    table.kind[m],
                     servers[m],
                     leavers[m],
                 )
-                for m, entry in enumerate(entries)
+                for m, entry in enumerate(table.entries)
             )
             self._view = DemandView(self._view.revision + 1, self.kinds, tuple(consumers))
         return self._view
@@ -540,7 +564,6 @@ class DemandBook:
             if drone not in before or before[drone].consumer != consumer:
                 number += 1
                 report = self._reports[drone]
-                x_m, y_m = map(float, report.position_m)
                 stamp_s = report.stamp_s if math.isfinite(report.stamp_s) else now_s
                 changes.append(
                     Arrived(
@@ -548,8 +571,8 @@ class DemandBook:
                         drone=drone,
                         consumer=consumer,
                         stamp_s=stamp_s,
-                        position_m=(x_m, y_m),
-                        supply=tuple(map(float, report.supply)),
+                        position_m=report.position_m,
+                        supply=report.supply,
                     )
                 )
         try:
@@ -612,11 +635,10 @@ class DemandBook:
     def _unknown_kind(self, kind: str) -> str:
         return f"unknown resource kind {kind!r}; known are {', '.join(self.kinds)}"
 
-    def _place(self, position_m: Array, before: str | None) -> str | None:
+    def _place(self, at_m: tuple[float, float], before: str | None) -> str | None:
         """Consumer in whose disc a drone counts: the one it is in; else the one it counted in, until beyond
         the rim.
         """
-        at_m = position_m.tolist()
         for name, entry in self._accounts.entries.items():
             if math.dist(at_m, entry.spec.position_m) <= entry.spec.radius_m:
                 return name
@@ -627,32 +649,23 @@ class DemandBook:
                 return before
         return None
 
-    def _named(self, serves: npt.NDArray[np.bool_]) -> list[tuple[str, ...]]:
-        """By consumer, the names of the drones of which `serves` (N, M) is true."""
-        names: list[list[str]] = [[] for _ in range(serves.shape[1])]
-        for n, m in np.argwhere(serves).tolist():
-            names[m].append(self.drones[n])
-        return [tuple(of_one) for of_one in names]
-
     def _table(self) -> _Table:
         """Who asks for what, read anew after every edit."""
         if self._asked is None or self._asked[0] != self._accounts.edits:
             entries = sorted(self._accounts.entries.values(), key=lambda entry: entry.slot)
             shape = (len(entries), len(self.kinds))
+            position_m = np.array([entry.spec.position_m for entry in entries], float).reshape(-1, 2)
             demanded = np.array([entry.spec.demanded for entry in entries], float).reshape(shape)
             kind = np.array([entry.spec.depletion for entry in entries], np.int64).reshape(shape)
-            for table in (demanded, kind):
+            for table in (position_m, demanded, kind):
                 table.setflags(write=False)
             column = {entry.spec.name: m for m, entry in enumerate(entries)}
-            self._asked = self._accounts.edits, _Table(entries, demanded, kind, column)
+            self._asked = self._accounts.edits, _Table(entries, position_m, demanded, kind, column)
         return self._asked[1]
 
-    def _present(self, column: dict[str, int], now_s: float) -> tuple[npt.NDArray[np.bool_], Array]:
-        """Which drone counts where (N, M), and what it carries (N, r), by what is known and fresh at
-        `now_s`.
-        """
-        inside = np.zeros((len(self.drones), len(column)), bool)
-        supply = np.zeros((len(self.drones), len(self.kinds)))
+    def _present(self, column: dict[str, int], now_s: float) -> list[_Present]:
+        """Which drone counts where, and what it carries, by what is known and fresh at `now_s`."""
+        present = []
         for n, drone in enumerate(self.drones):
             report = self._reports.get(drone)
             if report is None or not report.serving or report.place is None:
@@ -660,9 +673,28 @@ class DemandBook:
             if math.isnan(report.fresh_until_s):
                 report = self._reports[drone] = report._replace(fresh_until_s=now_s + self.params.presence_lifetime_s)
             if now_s <= report.fresh_until_s and report.place in column:
-                inside[n, column[report.place]] = True
-                supply[n] = report.supply
-        return inside, supply
+                present.append(_Present(n, column[report.place], report.supply, report.leaving))
+        return present
+
+    def _state(self, table: _Table, told: _Told) -> tuple[Array, list[tuple[str, ...]], list[tuple[str, ...]]]:
+        """What is still missing (M, r); who serves each consumer, and who of them is leaving."""
+        shape = (len(self.drones), len(table.entries))
+        inside, stays = np.zeros(shape, bool), np.zeros(shape, bool)
+        supply = np.zeros((len(self.drones), len(self.kinds)))
+        for n, m, carried, leaving in told.present:
+            inside[n, m], stays[n, m], supply[n] = True, not leaving, carried
+        delivered = np.array(told.delivered).reshape(table.demanded.shape)
+        covered = rules.cover(stays, supply, table.demanded, table.kind)
+        remaining = rules.remaining(table.demanded, delivered, covered, table.kind)
+        serves = rules.serving(inside, supply, table.demanded, table.kind).any(-1)
+        servers: list[list[str]] = [[] for _ in table.entries]
+        leavers: list[list[str]] = [[] for _ in table.entries]
+        for n, m, _, leaving in told.present:
+            if serves[n, m]:
+                servers[m].append(self.drones[n])
+                if leaving:
+                    leavers[m].append(self.drones[n])
+        return remaining, list(map(tuple, servers)), list(map(tuple, leavers))
 
 
 def _refused(message: str) -> Delivery:

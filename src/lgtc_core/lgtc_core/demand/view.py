@@ -102,7 +102,7 @@ class DemandView:
     @cached_property
     def discs_m(self) -> Array:
         """Centres and radii of all discs (M, 3), world frame [m]."""
-        discs = [(*consumer.position_m, consumer.radius_m) for consumer in self.consumers]
+        discs = [(*consumer.position_m.tolist(), consumer.radius_m) for consumer in self.consumers]
         return np.array(discs, float).reshape(-1, 3)
 
     def consumer(self, name: str) -> ConsumerView | None:
@@ -119,8 +119,8 @@ class DemandView:
         """Share of all amounts asked for that is met now, in [0, 1]; 1 when nothing is asked for."""
         if not self.consumers:
             return 1.0
-        demanded = np.stack([consumer.demanded for consumer in self.consumers])
-        remaining = np.stack([consumer.remaining for consumer in self.consumers])
+        demanded = np.array([consumer.demanded for consumer in self.consumers])
+        remaining = np.array([consumer.remaining for consumer in self.consumers])
         return float(rules.satisfaction(demanded, remaining))
 
     @cached_property

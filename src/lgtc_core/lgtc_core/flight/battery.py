@@ -24,6 +24,7 @@ Figures (defaults of BatteryParams):
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
@@ -255,6 +256,8 @@ class BatteryMonitor:
         self._last: tuple[float, float] | None = None
         self._voltages_v: deque[tuple[float, float]] = deque()
         """Time and reading, of the last `voltage_window_s`."""
+        self._ranked_v: list[float] = []
+        """The same readings by size."""
         self._may_take_off = False
 
     def update(self, now_s: float, voltage_v: float, state_of_charge: float) -> BatteryView:
@@ -284,14 +287,14 @@ class BatteryMonitor:
 
     def _filtered_v(self, now_s: float, voltage_v: float) -> float:
         """Median of the known readings of the last `voltage_window_s`; the lower one of two."""
-        readings = self._voltages_v
-        if not math.isnan(voltage_v):
+        readings, ranked_v = self._voltages_v, self._ranked_v
+        known = not math.isnan(voltage_v)
+        if known:
             readings.append((now_s, voltage_v))
+            insort(ranked_v, voltage_v)
         while len(readings) > 1 and now_s - readings[0][0] >= self.params.voltage_window_s:
-            readings.popleft()
-        if math.isnan(voltage_v):
-            return math.nan
-        return sorted([volts for _, volts in readings])[(len(readings) - 1) // 2]
+            del ranked_v[bisect_left(ranked_v, readings.popleft()[1])]
+        return ranked_v[(len(ranked_v) - 1) // 2] if known else math.nan
 
     def _follow_arming(self, voltage_v: float, charge: float) -> None:
         """Enough for a take-off, until it is short of it by the hysteresis: a load may make the voltage dip."""

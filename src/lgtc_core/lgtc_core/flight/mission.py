@@ -84,7 +84,8 @@ class Mission:
         self._active_s: float | None = None
         self._met_since_s: float | None = None
         self._ready_since_s: float | None = None
-        self._flown: set[str] = set()
+        self._up: set[str] = set()
+        """Drones in the air, and those last heard there."""
 
     def update(
         self,
@@ -108,7 +109,7 @@ class Mission:
         phases = {name: vehicles.get(name) for name in self.team.names}
         for name, phase in phases.items():
             if phase is not None:
-                (self._flown.add if phase.airborne else self._flown.discard)(name)
+                (self._up.add if phase.airborne else self._up.discard)(name)
         events: tuple[DueEvent, ...] = ()
         if request is not None:
             self._obey(now_s, request)
@@ -140,8 +141,8 @@ class Mission:
             self._enter(now_s, MissionPhase.LAND, "landing requested")
 
     def _stand_by(self, now_s: float, phases: Mapping[str, VehiclePhase | None], objections: Mapping[str, str]) -> None:
-        flying = self._up(phases)
-        if flying:
+        if self._up:
+            flying = [name for name in phases if name in self._up]
             self._enter(now_s, MissionPhase.ABORT, f"found in the air before the take-off: {', '.join(flying)}")
             return
         waiting = [
@@ -181,13 +182,13 @@ class Mission:
         self, now_s: float, phases: Mapping[str, VehiclePhase | None], demand: DemandView | None
     ) -> tuple[DueEvent, ...]:
         events = self._events(self._elapsed_s(now_s), demand)
-        if demand is None or not demand.met:
+        settle_s = self.team.settle_s
+        if settle_s is None or demand is None or not demand.met:
             self._met_since_s = None
         elif self._met_since_s is None:
             self._met_since_s = now_s
-        settle_s = self.team.settle_s
         may_return = self.team.rejoin and VehiclePhase.LANDED in phases.values()
-        if not self._up(phases) and not may_return:
+        if not self._up and not may_return:
             self._enter(now_s, MissionPhase.LAND, "no drone is left in the air")
         elif self._elapsed_s(now_s) >= self.team.duration_s:
             self._enter(now_s, MissionPhase.LAND, f"flown for {self.team.duration_s:g} s")
@@ -215,13 +216,9 @@ class Mission:
         self._due = waiting
         return tuple(due)
 
-    def _up(self, phases: Mapping[str, VehiclePhase | None]) -> list[str]:
-        """Drones in the air, and those last heard there."""
-        return [name for name, phase in phases.items() if (name in self._flown if phase is None else phase.airborne)]
-
     def _bring_down(self, now_s: float, phases: Mapping[str, VehiclePhase | None]) -> None:
-        up = self._up(phases)
-        if not up:
+        if not self._up:
             self._enter(now_s, MissionPhase.DONE, f"{self.reason}; all are down")
         elif self._in_phase_s(now_s) > self.params.land_timeout_s:
+            up = [name for name in phases if name in self._up]
             self._enter(now_s, MissionPhase.DONE, f"{self.reason}; not known to be down: {', '.join(up)}")

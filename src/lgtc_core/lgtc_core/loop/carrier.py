@@ -129,7 +129,7 @@ class Carrier:
         fresh = pose is not None and now_s - pose.stamp_s <= self.params.pose_lifetime_s
         vehicle = self._vehicle
         serving = fresh and self._mission is _ACTIVE and vehicle is not None and vehicle.on_mission
-        battery = self._monitor.update(now_s, self._voltage_v, self.account.battery(math.nan))
+        battery = self._monitor.update(now_s, self._voltage_v, self.account.charge)
         battery = self._handed_over(now_s, battery, serving)
         offers: list[Offer] = []
         if self._demand is not None:

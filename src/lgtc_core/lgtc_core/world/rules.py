@@ -290,9 +290,8 @@ def _progress(weights: RewardWeights, tick: Tick) -> Array:
 def satisfaction(demanded: Array, remaining_: Array, exists: Array | None = None) -> Array:
     """Share of the demand that is met now, (...,), in [0, 1]; 1 where nothing is asked for. Arrays are (..., M, r)."""
     xp = namespace(demanded)
-    there = xp.ones_like(demanded)
     if exists is not None:
-        there = there * xp.where(exists, 1.0, 0.0)[..., None]
-    asked = (demanded * there).sum(-1).sum(-1)
-    missing = (remaining_ * there).sum(-1).sum(-1)
+        there = xp.where(exists, 1.0, 0.0)[..., None]
+        demanded, remaining_ = demanded * there, remaining_ * there
+    asked, missing = demanded.sum(-1).sum(-1), remaining_.sum(-1).sum(-1)
     return xp.where(asked > 0, 1.0 - missing / xp.where(asked > 0, asked, 1.0), 1.0)
