@@ -134,6 +134,7 @@ class _Drone:
         self._say_pose, self._say_battery = node.speak(topics.POSE, of=name), node.speak(topics.BATTERY, of=name)
         self._cell, self._metered = CellModel(self.spec.battery), False
         self._supervisor_info: int | None = None
+        self._lacking: set[str] = set()
         self._velocity_mps: Array = np.zeros(3)
         self._streamed_s = self._seen_s = -math.inf
         node.hear(topics.SETPOINT, wire.setpoint_from_wire, self._setpoint, of=name)
@@ -163,12 +164,18 @@ class _Drone:
         """A server without status has no battery; its simulated drones get the cell of the fleet file."""
         if self._metered:
             return
-        self._node.tell(f"{self.name}/battery", "the server has no status: its battery is simulated here")
+        self._lacks("status", "its battery is simulated here")
         battery = self.spec.battery
         power_w = battery.hover_power_w if self.height_m > GROUNDED_HEIGHT_M else battery.idle_power_w
         self._cell.step(dt_s, power_w)
         reading = wire.BatteryReading(now_s, self._cell.voltage_v(power_w), self._cell.charge)
         self._say_battery(wire.battery_to_wire(reading))
+
+    def _lacks(self, what: str, instead: str) -> None:
+        """What the server does not have it will not have later: told once, not for as long as it flies."""
+        if what not in self._lacking:
+            self._lacking.add(what)
+            self._node.get_logger().warning(f"{self.name}: the server has no {what}: {instead}")
 
     def _pose(self, message: Any) -> None:
         self.saw(wire.pose_from_wire(message))
@@ -194,7 +201,7 @@ class _Drone:
         if not self._clients["arm"].service_is_ready():
             if not self._node.server_ready:
                 return {"success": False, "message": "no crazyflie_server"}
-            self._node.tell(f"{self.name}/arm", "the server has no such service: taken as armed")
+            self._lacks("arm service", "taken as armed")
             return {"success": True, "message": "this server arms nobody"}
         return self._ask("arm", {"arm": on})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lgtc_core.errors import ConfigError
+from lgtc_core.fleet.team import DroneSpec
 from lgtc_core.flight.reference import Setpoint
 from lgtc_nodes import crazyswarm
 from lgtc_nodes.conversions import to_ros
@@ -75,3 +77,19 @@ def test_the_bits_are_those_of_crazyflie_interfaces() -> None:
     assert crazyswarm.IS_TUMBLED == status.SUPERVISOR_INFO_IS_TUMBLED
     assert crazyswarm.IS_LOCKED == status.SUPERVISOR_INFO_IS_LOCKED
     assert crazyswarm.PM_SHUTDOWN == status.PM_STATE_SHUTDOWN
+
+
+def test_what_a_server_lacks_is_told_once_however_long_the_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crazyswarm, "_interface", lambda module, name: MagicMock())
+    node = MagicMock(server_ready=True)
+    node.team.drone.return_value = DroneSpec(name="cf1", type="crazyflie", start_m=(0.0, 0.0), supply=(1.0,))
+    node.create_client.return_value.service_is_ready.return_value = False
+    drone = crazyswarm._Drone(node, "cf1")
+    for step in range(300):
+        drone.simulate_cell(0.2 * step, 0.2)
+        assert drone._arm(on=True)["success"]
+    told = [call.args[0] for call in node.get_logger().warning.call_args_list] + node.tell.call_args_list
+    assert told == [
+        "cf1: the server has no status: its battery is simulated here",
+        "cf1: the server has no arm service: taken as armed",
+    ]
