@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,11 +53,11 @@ _FOUR = Number(4)
 
 _ZERO, _ONE, _INFINITE = (np.full((), value, np.float32) for value in (0.0, 1.0, math.inf))
 
-_ELEMENTWISE: Mapping[str, tuple[int, Callable[..., Any]]] = {
+_ELEMENTWISE: Mapping[str, tuple[int, np.ufunc]] = {
     "Add": (ADD, np.add), "Sub": (SUB, np.subtract), "Mul": (MUL, np.multiply), "Div": (DIV, np.true_divide),
     "Max": (MAX, np.maximum), "Min": (MIN, np.minimum), "Sqrt": (SQRT, np.sqrt), "Exp": (EXP, np.exp),
     "Log": (LOG, np.log), "Tanh": (TANH, np.tanh), "Equal": (EQUAL, np.equal), "Greater": (GREATER, np.greater),
-    "LessOrEqual": (LESS_OR_EQUAL, np.less_equal), "And": (MUL, np.logical_and), "Where": (WHERE, np.where),
+    "LessOrEqual": (LESS_OR_EQUAL, np.less_equal), "And": (MUL, np.logical_and),
 }  # fmt: skip
 """Operators that are one instruction, and what computes them where all operands are known."""
 _REDUCTIONS: Mapping[str, tuple[int, Array]] = {
@@ -200,7 +200,7 @@ class _Planner:
         """The value of an operator: known, a view, or what instructions compute."""
         if operator in _ELEMENTWISE:
             code, function = _ELEMENTWISE[operator]
-            if len(operands) != (3 if code == WHERE else function.nin):
+            if len(operands) != function.nin:
                 raise NotOnTapeError(f"{operator} of {len(operands)}")
             return self._emit(code, *operands) if self._are_live(*operands) else np.asarray(function(*operands))
         if operator in _REDUCTIONS:
@@ -290,6 +290,9 @@ class _Planner:
             self._write(COPY, out[tuple(which)], part)
             begin += part.shape[axis]
         return out
+
+    def _where(self, given: Mapping[str, Any], condition: Array, x: Array, y: Array) -> Array:
+        return self._emit(WHERE, condition, x, y)
 
     def _clip(self, given: Mapping[str, Any], x: Array, low: Array | None = None, high: Array | None = None) -> Array:
         bounded = x if low is None else self._emit(MAX, x, low)
