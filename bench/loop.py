@@ -1,10 +1,10 @@
-"""How fast the closed loop is: whole flights offline, and one policy step beside bare onnxruntime.
+"""How fast the closed loop is: whole flights offline, and the network's ticks beside bare onnxruntime.
 
-    ./setup/run python bench/loop.py [--drones 5 16 32] [--seconds 30] [--record]
+    ./setup/run python bench/loop.py [--drones 5 16 32] [--rates 50 20] [--seconds 30] [--flights 5] [--record]
 
 Offline flights are those of config/scenarios/many.yaml with another number of drones. Times are processor times of this
-process (the machine may be busy). The peer is bare onnxruntime in the same run: how long it takes for the same network
-and the same number of drones, and which share of the loop that is; nothing of ours can be faster than that share.
+process (the machine may be busy); of several equal flights the median. The peer is bare onnxruntime in the same run: how long
+it takes for the same network and as many drones, of which a flight's ticks are a multiple.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
 from lgtc_analysis.recording import flight_info, open_bag
 from lgtc_core.demand.book import DemandBook
 from lgtc_core.fleet.team import Team, load_team
+from lgtc_core.mind.card import POLICY_FILE
 from lgtc_core.mind.policy import Features, Mind, PolicyModel
+from lgtc_core.mind.tape import Tape
 from lgtc_sim.offline import fly
 
 ROOT = Path(__file__).parents[1]
@@ -40,19 +43,20 @@ def median_us(call: Callable[[], object], repeats: int = 400) -> float:
     return float(np.median(times)) / 1e3
 
 
-def bare(model_dir: Path, drones: int, consumers: int, neighbours: int) -> Callable[[], object]:
-    """The same network run by onnxruntime alone."""
+def bare(
+    model_dir: Path, drones: int, consumers: int, neighbours: int
+) -> tuple[onnxruntime.InferenceSession, dict[str, npt.NDArray[np.float32]]]:
+    """The same network as onnxruntime runs it alone, and what to feed it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(model_dir / "policy.onnx"), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(model_dir / POLICY_FILE), options, providers=["CPUExecutionProvider"])
     sizes = {"agents": drones, "consumers": consumers, "neighbours": neighbours}
     rng = np.random.default_rng(0)
     feed = {}
     for put in session.get_inputs():
         shape = [sizes.get(size, size) for size in put.shape]
         feed[put.name] = np.ones(shape, np.float32) if "mask" in put.name else rng.random(shape, np.float32)
-    names = [put.name for put in session.get_outputs()]
-    return lambda: session.run(names, feed)
+    return session, feed
 
 
 def policy_step(team: Team, model_dir: Path, neighbours: int) -> tuple[float, float]:
@@ -82,7 +86,16 @@ def policy_step(team: Team, model_dir: Path, neighbours: int) -> tuple[float, fl
         step()
         times.append(time.thread_time_ns() - begun)
     slots = 1 + max(consumer.slot for consumer in view.consumers)
-    return float(np.median(times[20:])) / 1e3, median_us(bare(model_dir, 1, slots, max(1, neighbours)))
+    session, feed = bare(model_dir, 1, slots, max(1, neighbours))
+    return float(np.median(times[20:])) / 1e3, median_us(lambda: session.run(None, feed))
+
+
+def network(model_dir: Path, drones: int, heard: int) -> tuple[float, float]:
+    """(a tape's run for so many drones that hear so many others, bare onnxruntime on the same shapes) [us]."""
+    tape, sizes = Tape(model_dir / POLICY_FILE), (drones, 4, heard)
+    session, feed = bare(model_dir, *sizes)
+    own = {name: feed[name] for name in tape.inputs}
+    return median_us(lambda: tape.run(own)), median_us(lambda: session.run(tape.outputs, feed))
 
 
 def offline(team: Team, model_dir: Path, record: bool) -> tuple[float, float]:
@@ -99,33 +112,44 @@ def offline(team: Team, model_dir: Path, record: bool) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--drones", type=int, nargs="+", default=[5, 16, 32])
+    parser.add_argument("--rates", type=float, nargs="+", default=[50.0, 20.0], help="commands per drone and second")
     parser.add_argument("--seconds", type=float, default=30.0, help="duration of the mission")
+    parser.add_argument("--flights", type=int, default=5, help="of which the median is told")
     parser.add_argument("--record", action="store_true", help="write the bag as well")
     parser.add_argument("--model", type=Path, default=ROOT / "models/lgtc")
     arguments = parser.parse_args()
     files = ROOT / "config/fleet.yaml", ROOT / "config/scenarios/many.yaml"
-    print("one policy step        ours us   bare us   ratio")
+    print("one policy step of a drone     ours us  bare onnxruntime us   ratio")
     for neighbours in (0, 4, 8):
         ours_us, bare_us = policy_step(load_team(*files, 5), arguments.model, neighbours)
-        print(
-            f"{neighbours:>3} neighbours heard  {ours_us:>9.0f} {bare_us:>9.0f} {ours_us / bare_us:>7.2f}", flush=True
-        )
+        told(f"{neighbours} neighbours heard", ours_us, bare_us)
+    print("the network of a whole team    tape us  bare onnxruntime us   ratio")
+    for drones in (1, *arguments.drones):
+        told(f"{drones} drones", *network(arguments.model, drones, min(drones, 8)))
     fly(replace(load_team(*files, 2), duration_s=1.0), arguments.model)  # everything is compiled and loaded
-    print("offline flights         sim s    cpu s  real-time factor  share of bare onnxruntime")
-    for drones in arguments.drones:
-        team = replace(load_team(*files, drones), duration_s=arguments.seconds)
-        for record in (False, True) if arguments.record else (False,):
-            network_us = median_us(bare(arguments.model, drones, 4, min(drones, 8)), 100)
-            simulated_s, spent_s = offline(team, arguments.model, record)
-            share = network_us * 1e-6 * arguments.seconds / 0.05 / spent_s
-            what = f"{drones} drones" + (", bag" if record else "")
-            print(
-                f"{what:<20} {simulated_s:>8.1f} {spent_s:>8.2f} {simulated_s / spent_s:>17.1f} {share:>26.2f}",
-                flush=True,
-            )
+    print("offline flights                  sim s    cpu s  x real time  cpu, in bare onnxruntime's ticks")
+    for rate in arguments.rates:
+        for drones in arguments.drones:
+            team = load_team(*files, drones)
+            team = replace(team, duration_s=arguments.seconds, command_period_s=1.0 / rate)
+            for record in (False, True) if arguments.record else (False,):
+                bare_us = network(arguments.model, drones, min(drones, 8))[1]
+                flights = [offline(team, arguments.model, record) for _ in range(arguments.flights)]
+                simulated_s, spent_s = np.median(flights, axis=0)
+                ticks = spent_s / (bare_us * 1e-6 * arguments.seconds / 0.05)
+                what = f"{drones} drones, {rate:g} commands/s" + (", bag" if record else "")
+                print(
+                    f"{what:<28} {simulated_s:>9.1f} {spent_s:>8.3f} {simulated_s / spent_s:>12.0f} {ticks:>33.2f}",
+                    flush=True,
+                )
+
+
+def told(what: str, ours_us: float, bare_us: float) -> None:
+    """A line of the first two tables."""
+    print(f"{what:<28} {ours_us:>9.0f} {bare_us:>20.0f} {ours_us / bare_us:>7.2f}", flush=True)
 
 
 if __name__ == "__main__":
