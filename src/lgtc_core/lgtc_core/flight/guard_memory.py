@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lgtc_core.compiled import compiled, compiling
+from lgtc_core.compiled import Packed, compiled, compiling, pack
 from lgtc_core.flight import guarantee
 from lgtc_core.flight.barrier import Constraints, write_pair, write_walls
 from lgtc_core.flight.guarantee import ALONE, SHARED, Hypotheses
@@ -113,9 +113,25 @@ class Memory(NamedTuple):
     bound_mps: Array  # (N, K) the other's speed bound
 
 
+Known = Packed[tuple[Memory, Figures]]
+"""What guards know, for compiled code."""
+
+
+class Room(NamedTuple):
+    """Room for what the guards answer: in few arrays, as each costs its time. `answers_in` names them."""
+
+    pose_s: Array  # (N,)
+    velocity_mps: Array  # (N, 3)
+    mode: Ints  # (N,)
+    figures: Array  # (6, N)
+    counts: Ints  # (3, N)
+    clear: Bools  # (2, N)
+
+
 class Answers(NamedTuple):
     """What the guards answer."""
 
+    pose_s: Array  # (N,) stamps that it was answered on
     velocity_mps: Array  # (N, 3)
     mode: Ints  # (N,) SafetyMode
     lost: Ints  # (N,) NOMINAL_...
@@ -128,7 +144,6 @@ class Answers(NamedTuple):
     age_max_s: Array  # (N,)
     clear_above: Bools  # (N,)
     clear_below: Bools  # (N,)
-    pose_s: Array  # (N,) stamps that it was answered on
     nominal_s: Array  # (N,)
 
 
@@ -148,15 +163,25 @@ def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Mem
     )  # fmt: skip
 
 
-def empty_answers(guards: int) -> Answers:
-    """Room for the answers."""
-    given_up, barrier_min, distance_min, correction, age_max, pose, nominal = np.zeros((7, guards))
-    mode, lost, nearest, neighbours = np.zeros((4, guards), np.int64)
-    above, below = np.zeros((2, guards), np.bool_)
-    return Answers(
-        np.zeros((guards, 3)), mode, lost, given_up, barrier_min, nearest, distance_min, correction, neighbours,
-        age_max, above, below, pose, nominal,
+def empty_room(guards: int) -> Room:
+    """Room for the answers of so many guards."""
+    n = guards
+    return Room(
+        np.empty(n), np.empty((n, 3)), np.empty(n, np.int64),
+        np.empty((6, n)), np.empty((3, n), np.int64), np.empty((2, n), np.bool_),
     )  # fmt: skip
+
+
+def answers_in(room: Room) -> Answers:
+    """The answers by their names, in the same memory; `command` compiles it."""
+    figures, counts, clear = room.figures, room.counts, room.clear
+    return Answers(
+        room.pose_s, room.velocity_mps, room.mode, counts[0], figures[0], figures[1], counts[1], figures[2],
+        figures[3], counts[2], figures[4], clear[0], clear[1], figures[5],
+    )  # fmt: skip
+
+
+_answers_in = compiled(answers_in)
 
 
 _displacement_m = compiled(guarantee.displacement_m)
@@ -165,8 +190,14 @@ _wall_inset_m = compiled(guarantee.wall_inset_m)
 
 
 @compiled
-def hear(memory: Memory, figures: Figures, i: int, j: int, stamp_s: float, x: float, y: float, z: float) -> bool:
+def hear(known: Known, i: int, j: int, stamp_s: float, x: float, y: float, z: float) -> bool:
     """Guard i hears drone j's finite position [m]; compiled. False: older than the last one, nothing changed."""
+    memory, figures = known.content
+    return _hear(memory, figures, i, j, stamp_s, x, y, z)
+
+
+@compiled
+def _hear(memory: Memory, figures: Figures, i: int, j: int, stamp_s: float, x: float, y: float, z: float) -> bool:
     dt_s = stamp_s - memory.heard_s[i, j]
     if not dt_s > 0.0:
         return False
@@ -210,29 +241,29 @@ def _is_finite(p_m: Array) -> bool:
 
 
 @compiled
-def hear_in_turn(
-    memory: Memory, figures: Figures, others: int, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array
-) -> bool:
+def hear_in_turn(known: Known, others: int, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array) -> bool:
     """Guard hearer[k] hears drone heard[k] < others, for k in order: (K,) indices, stamps (K,), positions (K, 3).
 
     False: there is no such guard or drone, or a position is not finite; nothing changed.
     """
+    memory, figures = known.content
     for k in range(len(hearer)):
-        known = 0 <= hearer[k] < len(memory.pose_s) and 0 <= heard[k] < others
-        if not (known and _is_finite(position_m[k])):
+        exist = 0 <= hearer[k] < len(memory.pose_s) and 0 <= heard[k] < others
+        if not (exist and _is_finite(position_m[k])):
             return False
     for k in range(len(hearer)):
         x, y, z = position_m[k, 0], position_m[k, 1], position_m[k, 2]
-        hear(memory, figures, hearer[k], heard[k], stamp_s[k], x, y, z)
+        _hear(memory, figures, hearer[k], heard[k], stamp_s[k], x, y, z)
     return True
 
 
 @compiled
-def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, position_m: Array) -> bool:
+def hear_all(known: Known, heard: Bools, stamp_s: Array, position_m: Array) -> bool:
     """Guard i hears drone j where `heard` (N, K) is true: stamps (K,), positions (K, 3).
 
     False: such a position is not finite; nothing changed.
     """
+    memory, figures = known.content
     for j in range(heard.shape[1]):
         if not _is_finite(position_m[j]) and heard[:, j].any():
             return False
@@ -256,11 +287,12 @@ def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, pos
 
 
 @compiled
-def take_poses(memory: Memory, fresh: Bools, stamp_s: Array, position_m: Array) -> bool:
+def take_poses(known: Known, fresh: Bools, stamp_s: Array, position_m: Array) -> bool:
     """Guard i takes its own pose where `fresh` (N,) is true and it is newer: stamps (N,), positions (N, 3).
 
     False: such a position is not finite; nothing changed.
     """
+    memory, _ = known.content
     for i in range(len(fresh)):
         if fresh[i] and not _is_finite(position_m[i]):
             return False
@@ -273,11 +305,13 @@ def take_poses(memory: Memory, fresh: Bools, stamp_s: Array, position_m: Array) 
 
 
 @compiled
-def command(memory: Memory, figures: Figures, guards: Ints, now_s: float, answers: Answers) -> None:
-    """The safe commands of the given guards at `now_s`, into `answers`; compiled."""
+def command(known: Known, guards: Ints, now_s: float, room: Room) -> None:
+    """The safe commands of the given guards at `now_s`, into `room`; compiled."""
+    memory, figures = known.content
+    answers = _answers_in(room)
     slots = memory.heard_s.shape[1]
-    room = slots + 8
-    rows = Constraints(np.empty((room, 3)), np.empty(room), np.empty(room), np.empty(room))
+    most = slots + 8
+    rows = Constraints(np.empty((most, 3)), np.empty(most), np.empty(most), np.empty(most))
     counted = np.empty(slots, np.int64)
     for i in guards:
         _drop_future(memory, i, now_s)
@@ -608,9 +642,9 @@ def prepare() -> None:
     figures = Figures(Hypotheses(1.0, 1.0, 0.0, 0.0), 1.0, *(0.0,) * (len(Figures._fields) - 2))
     nobody, box_m = np.zeros(0, np.int64), np.zeros(3)
     with compiling():
-        memory, answers = empty_memory(1, 1, box_m, box_m), empty_answers(1)
-        command(memory, figures, nobody, 0.0, answers)
-        hear_in_turn(memory, figures, 0, nobody, nobody, np.zeros(0), np.zeros((0, 3)))
-        hear_all(memory, figures, np.zeros((1, 0), np.bool_), np.zeros(0), np.zeros((0, 3)))
-        take_poses(memory, np.zeros(0, np.bool_), np.zeros(0), np.zeros((0, 3)))
-        hear(memory, figures, 0, 0, 0.0, 0.0, 0.0, 0.0)
+        known = pack((empty_memory(1, 1, box_m, box_m), figures))
+        command(known, nobody, 0.0, empty_room(1))
+        hear_in_turn(known, 0, nobody, nobody, np.zeros(0), np.zeros((0, 3)))
+        hear_all(known, np.zeros((1, 0), np.bool_), np.zeros(0), np.zeros((0, 3)))
+        take_poses(known, np.zeros(0, np.bool_), np.zeros(0), np.zeros((0, 3)))
+        hear(known, 0, 0, 0.0, 0.0, 0.0, 0.0)
