@@ -49,8 +49,19 @@ if _FOLDER is not None:
 
 def compiled(function: F) -> F:
     """The function as machine code, compiled at the first call of a new combination of argument types."""
+    return _compiled(function, inlined=False)
+
+
+def inlined(function: F) -> F:
+    """The same, put into the compiled functions that call it: a call counts references to every array of a memory that
+    it hands on, .3 us for twenty.
+    """
+    return _compiled(function, inlined=True)
+
+
+def _compiled(function: F, inlined: bool) -> F:
     keep = _FOLDER is not None
-    return cast(F, numba.njit(cache=keep, fastmath=False, error_model="numpy")(function))
+    return cast(F, numba.njit(cache=keep, fastmath=False, error_model="numpy", forceinline=inlined)(function))
 
 
 _structref: Any = structref

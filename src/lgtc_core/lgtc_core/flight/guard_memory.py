@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lgtc_core.compiled import Packed, compiled, compiling, pack
+from lgtc_core.compiled import Packed, compiled, compiling, inlined, pack
 from lgtc_core.flight import guarantee
 from lgtc_core.flight.barrier import Constraints, write_pair, write_walls
 from lgtc_core.flight.guarantee import ALONE, SHARED, Hypotheses
@@ -364,7 +364,7 @@ def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
     answers.clear_above[i] = answers.clear_below[i] = False
 
 
-@compiled
+@inlined
 def _wanted(
     memory: Memory, figures: Figures, i: int, now_s: float, rows: Constraints, counted: Ints, count: int,
     wanted_mps: Array,
@@ -404,7 +404,7 @@ def _wanted(
     return lost
 
 
-@compiled
+@inlined
 def _keep_room_below(
     memory: Memory, figures: Figures, i: int, dt_s: float, rows: Constraints, counted: Ints, count: int,
     wanted_mps: Array,
@@ -504,7 +504,7 @@ def _open_mps(
     return speed_mps
 
 
-@compiled
+@inlined
 def _keep_right(
     memory: Memory, figures: Figures, i: int, dt_s: float, rows: Constraints, count: int, wanted_mps: Array
 ) -> None:
@@ -589,7 +589,7 @@ def _are_apart(dx: float, dy: float, least: float) -> bool:
     return abs(dx) >= least or abs(dy) >= least or math.hypot(dx, dy) >= least
 
 
-@compiled
+@inlined
 def _constrain(
     memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, count: int, rows: Constraints
 ) -> None:
