@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lgtc_core.compiled import Packed, compiled, compiling, inlined, pack
+from lgtc_core.compiled import Packed, borrowing, compiled, compiling, pack
 from lgtc_core.flight import guarantee
 from lgtc_core.flight.barrier import Constraints, write_pair, write_walls
 from lgtc_core.flight.guarantee import ALONE, SHARED, Hypotheses
@@ -312,7 +312,7 @@ def command(known: Known, guards: Ints, now_s: float, room: Room) -> None:
     slots = memory.heard_s.shape[1]
     most = slots + 8
     rows = Constraints(np.empty((most, 3)), np.empty(most), np.empty(most), np.empty(most))
-    counted = np.empty(slots, np.int64)
+    counted, vectors = np.empty(slots, np.int64), np.empty((3, 3))
     for i in guards:
         _drop_future(memory, i, now_s)
         velocity_mps = answers.velocity_mps[i]
@@ -321,7 +321,7 @@ def command(known: Known, guards: Ints, now_s: float, room: Room) -> None:
             _without_pose(answers, i, age_s > figures.pose_timeout_s)
         else:
             count = _count(memory, figures, i, now_s, counted, answers)
-            _constrain(memory, figures, i, now_s, counted, count, rows)
+            _constrain(memory, figures, i, now_s, counted, count, rows, vectors)
             answers.lost[i] = _wanted(memory, figures, i, now_s, rows, counted, count, velocity_mps)
             _nearest(rows, counted, count, i, answers)
             wx, wy, wz = velocity_mps[0], velocity_mps[1], velocity_mps[2]
@@ -339,7 +339,7 @@ def command(known: Known, guards: Ints, now_s: float, room: Room) -> None:
             memory.last_mps[i, c] = velocity_mps[c]
 
 
-@compiled
+@borrowing
 def _drop_future(memory: Memory, i: int, now_s: float) -> None:
     """Forget what is stamped ahead of the time: it would never grow old, and shut out all that comes after it."""
     latest_s = now_s + FUTURE_TOLERANCE_S
@@ -352,7 +352,7 @@ def _drop_future(memory: Memory, i: int, now_s: float) -> None:
             memory.heard_s[i, j] = NEVER_S
 
 
-@compiled
+@borrowing
 def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
     """Zero velocity: nothing is known to be closer or farther in any direction."""
     for c in range(3):
@@ -364,7 +364,7 @@ def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
     answers.clear_above[i] = answers.clear_below[i] = False
 
 
-@inlined
+@borrowing
 def _wanted(
     memory: Memory, figures: Figures, i: int, now_s: float, rows: Constraints, counted: Ints, count: int,
     wanted_mps: Array,
@@ -404,7 +404,7 @@ def _wanted(
     return lost
 
 
-@inlined
+@borrowing
 def _keep_room_below(
     memory: Memory, figures: Figures, i: int, dt_s: float, rows: Constraints, counted: Ints, count: int,
     wanted_mps: Array,
@@ -448,7 +448,7 @@ def _keep_room_below(
     return bool(share * deep > 0.5)
 
 
-@compiled
+@borrowing
 def _way_out(
     memory: Memory, figures: Figures, i: int, nearest: int, rows: Constraints, counted: Ints, count: int
 ) -> tuple[float, float, float]:
@@ -477,7 +477,7 @@ def _way_out(
     return best_x, best_y, best_m
 
 
-@compiled
+@borrowing
 def _open_mps(
     memory: Memory, figures: Figures, i: int, ex: float, ey: float, way_m: float, rows: Constraints, counted: Ints,
     count: int,
@@ -504,7 +504,7 @@ def _open_mps(
     return speed_mps
 
 
-@inlined
+@borrowing
 def _keep_right(
     memory: Memory, figures: Figures, i: int, dt_s: float, rows: Constraints, count: int, wanted_mps: Array
 ) -> None:
@@ -543,7 +543,7 @@ def _keep_right(
         wanted_mps[0], wanted_mps[1] = cos * wx + sin * wy, cos * wy - sin * wx
 
 
-@compiled
+@borrowing
 def _follow_heading(memory: Memory, i: int, heading: float, blocked: bool, dt_s: float) -> None:
     """How far the heading to the goal has turned while drone i was blocked, forgotten while it is not."""
     turned = heading - memory.heading[i]
@@ -558,7 +558,7 @@ def _follow_heading(memory: Memory, i: int, heading: float, blocked: bool, dt_s:
         memory.gone_round[i] -= min(max(memory.gone_round[i], -less), less)
 
 
-@compiled
+@borrowing
 def _count(memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, answers: Answers) -> int:
     """The slots that count now, into `counted`; who is forgotten goes."""
     count, square, oldest_s, above, below = 0, np.inf, -np.inf, True, True
@@ -589,15 +589,18 @@ def _are_apart(dx: float, dy: float, least: float) -> bool:
     return abs(dx) >= least or abs(dy) >= least or math.hypot(dx, dy) >= least
 
 
-@inlined
+@borrowing
 def _constrain(
-    memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, count: int, rows: Constraints
-) -> None:
-    """Conditions of guard i: one per counted neighbour, six walls, two limits of the climb."""
+    memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, count: int, rows: Constraints,
+    vectors: Array,
+) -> None:  # fmt: skip
+    """Conditions of guard i: one per counted neighbour, six walls, two limits of the climb; in `vectors` (3, 3) it
+    reckons.
+    """
     hypotheses, own_m = figures.hypotheses, memory.pose_m[i]
     own_age_s = max(0.0, now_s - memory.pose_s[i])
     most_mps, climb_mps = memory.speed_mps[i], memory.climb_mps[i]
-    velocity_mps = np.empty(3)
+    velocity_mps, inset_m, return_mps = vectors[0], vectors[1], vectors[2]
     for row in range(count):
         j = counted[row]
         other_m = memory.heard_m[i, j]
@@ -615,7 +618,6 @@ def _constrain(
             rows, row, own_m, other_m, velocity_mps, radius_m, share, 1.0 if grounded else memory.flattening[i, j],
             hypotheses.gain_per_s, figures.breach_tolerance_mps, most_mps,
         )  # fmt: skip
-    inset_m, return_mps = np.empty(3), np.empty(3)
     for c in range(3):  # fast enough to come back, slow enough for two walls and a climb to fit into the limit together
         inset_m[c] = _wall_inset_m(hypotheses, most_mps if c < 2 else climb_mps, own_age_s)
         return_mps[c] = 0.5 * (most_mps if c < 2 else min(climb_mps, most_mps))
@@ -627,7 +629,7 @@ def _constrain(
         rows.h[row] = np.inf
 
 
-@compiled
+@borrowing
 def _nearest(rows: Constraints, counted: Ints, count: int, i: int, answers: Answers) -> None:
     """The smallest barrier value, and whose it is."""
     answers.nearest[i], answers.barrier_min[i] = WALL, np.inf
