@@ -26,10 +26,13 @@ class Cells:
         self.charge = np.ones(len(batteries))
         """States of charge (N,), 0 empty .. 1 full."""
         self._capacity_mah = np.array([one.capacity_mah for one in batteries])
-        self._resistance_ohm = np.array([one.resistance_ohm for one in batteries])
-        self._idle_w = np.array([one.idle_power_w for one in batteries])
-        self._hover_w = np.array([one.hover_power_w for one in batteries])
-        self._charger_a = np.array([one.charge_current_a for one in batteries])
+        self._cells = (
+            self.charge,
+            np.array([one.resistance_ohm for one in batteries]),
+            np.array([one.idle_power_w for one in batteries]),
+            np.array([one.hover_power_w for one in batteries]),
+            np.array([one.charge_current_a for one in batteries]),
+        )
 
     def set_charge(self, i: int, charge: float) -> None:
         """Replace one cell's charge.
@@ -47,15 +50,11 @@ class Cells:
             load: power drawn by the motors (N,), as a share of hovering.
             standing: who stands with its motors off (N,), on its charger if it has one.
         """
-        return _voltage_v(self.charge, self._resistance_ohm, self._current_a(load, standing))
+        return _voltage_v(*self._cells, load, standing)
 
     def step(self, dt_s: float, load: Array, standing: Bools) -> None:
         """Draw or charge for `dt_s`; other arguments as for `voltage_v`."""
-        _step(self.charge, self._capacity_mah, self._current_a(load, standing), dt_s)
-
-    def _current_a(self, load: Array, standing: Bools) -> Array:
-        limits = self._resistance_ohm, self._idle_w, self._hover_w, self._charger_a
-        return _current_a(self.charge, *limits, load, standing)
+        _step(*self._cells, load, standing, self._capacity_mah, dt_s)
 
 
 _open_circuit_voltage_v = compiled(battery.open_circuit_voltage_v)
@@ -79,14 +78,22 @@ def _current_a(
 
 
 @compiled
-def _voltage_v(charge: Array, resistance_ohm: Array, current_a: Array) -> Array:
-    voltage_v = np.empty(len(charge))
+def _voltage_v(
+    charge: Array, resistance_ohm: Array, idle_w: Array, hover_w: Array, charger_a: Array, load: Array, standing: Bools
+) -> Array:
+    """Voltages as measured (N,) [V]."""
+    voltage_v = _current_a(charge, resistance_ohm, idle_w, hover_w, charger_a, load, standing)
     for i in range(len(charge)):
-        voltage_v[i] = _open_circuit_voltage_v(charge[i]) - resistance_ohm[i] * current_a[i]
+        voltage_v[i] = _open_circuit_voltage_v(charge[i]) - resistance_ohm[i] * voltage_v[i]
     return voltage_v
 
 
 @compiled
-def _step(charge: Array, capacity_mah: Array, current_a: Array, dt_s: float) -> None:
+def _step(
+    charge: Array, resistance_ohm: Array, idle_w: Array, hover_w: Array, charger_a: Array, load: Array, standing: Bools,
+    capacity_mah: Array, dt_s: float,
+) -> None:  # fmt: skip
+    """Charges after `dt_s`."""
+    current_a = _current_a(charge, resistance_ohm, idle_w, hover_w, charger_a, load, standing)
     for i in range(len(charge)):
         charge[i] = _charge_after(charge[i], capacity_mah[i], current_a[i], dt_s)

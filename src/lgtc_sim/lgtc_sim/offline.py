@@ -350,10 +350,7 @@ class _Loop:
         if self.recorder is not None:
             self._say_poses(measured, commands)
         orders = self.flyers.tick(now_s, commands, ~self._hangs)
-        together = np.flatnonzero(orders.streams & ~self._singly)
-        if len(together):
-            setpoints = orders.position_m[together], orders.velocity_mps[together]
-            self.world.vehicles.setpoints(together, now_s, *setpoints)
+        self.world.vehicles.setpoints(orders.streams & ~self._singly, now_s, orders.position_m, orders.velocity_mps)
         for i, order in orders.others.items():
             if not self._singly[i] and order.setpoint is None:
                 self._obey(self._each[i], order, now_s)

@@ -46,6 +46,11 @@ STANDING_M = 0.03
 BATTERY_STEP_S = 0.1
 """The cell changes slowly: it is stepped this often, not at every step of the motion."""
 
+_OFF, _STREAM = (
+    int(Control.OFF),
+    int(Control.STREAM),
+)  # plain numbers for compiled code, and as NumPy compares them sooner
+
 
 @dataclass(frozen=True, kw_only=True)
 class VehicleParams:
@@ -240,30 +245,35 @@ class Vehicles:
         refusal = self._refusal(i)
         if refusal:
             return Ack(False, refusal)
-        accepted = self.setpoints(np.array([i]), now_s, target_m[None], feedforward_mps[None])
-        return Ack(True, "") if accepted[0] else _UNHEARD
+        n = len(self.names)
+        given = np.arange(n) == i
+        accepted = self.setpoints(given, now_s, np.tile(target_m, (n, 1)), np.tile(feedforward_mps, (n, 1)))
+        return Ack(True, "") if accepted[i] else _UNHEARD
 
-    def setpoints(self, which: npt.NDArray[np.int64], now_s: float, position_m: Array, velocity_mps: Array) -> Flags:
+    def setpoints(self, given: Flags, now_s: float, position_m: Array, velocity_mps: Array) -> Flags:
         """Setpoints of several vehicles at once, which must be finite: `setpoint` without its checks and words.
 
         Args:
-            which: indices of k vehicles.
+            given: who gets one (N,).
             now_s: time [s].
-            position_m: (k, 3), frame "world" [m].
-            velocity_mps: (k, 3), frame "world" [m/s].
+            position_m: (N, 3), frame "world" [m].
+            velocity_mps: (N, 3), frame "world" [m/s].
 
         Returns:
-            Which were accepted (k,).
+            Who accepted (N,).
         """
-        accepted: Flags = self.armed[which] & ~self.locked[which] & ~self.disturbance.deaf[which]
+        accepted = np.empty(len(given), np.bool_)
+        disturbance, drive = self.disturbance, self._drive
         if self.model is VehicleModel.CRAZYFLIE:
-            taken = which[accepted]
-            apart_s, limit_mps2 = now_s - self._streamed_s[taken], self._acceleration_mps2[taken]
-            change = acceleration_mps2(self._asked_mps[taken], velocity_mps[accepted], apart_s, limit_mps2)
-            self._drive.acceleration_mps2[taken] = change
-        asked, drive = (self._asked_m, self._asked_mps), self._drive
-        given = which, accepted, now_s, position_m, velocity_mps, self.disturbance.lags
-        _stream(*given, drive.control, self._streamed_s, *asked, drive.target_m, drive.feedforward_mps)
+            apart_s = now_s - self._streamed_s
+            change_mps2 = acceleration_mps2(self._asked_mps, velocity_mps, apart_s, self._acceleration_mps2)
+        _stream(
+            given, now_s, position_m, velocity_mps, self.armed, self.locked, disturbance.deaf, disturbance.lags,
+            drive.control, self._streamed_s, self._asked_m, self._asked_mps, drive.target_m, drive.feedforward_mps,
+            accepted,
+        )  # fmt: skip
+        if self.model is VehicleModel.CRAZYFLIE:
+            np.copyto(drive.acceleration_mps2, change_mps2, where=accepted[:, None])
         return accepted
 
     def emergency(self) -> None:
@@ -281,7 +291,8 @@ class Vehicles:
         if self.disturbance.blows:
             flying = self.control != Control.OFF
             self.position_m[flying] += dt_s * self.disturbance.wind_mps[flying]
-        self._drive.elapsed_s[:] += dt_s
+        elapsed_s = self._drive.elapsed_s
+        elapsed_s += dt_s
         self._battery_due_s += dt_s
         if self._battery_due_s >= BATTERY_STEP_S - 1e-9:
             self._discharge(self._battery_due_s)
@@ -301,16 +312,17 @@ class Vehicles:
         drive.target_m[i, 2] = height_m
 
     def _discharge(self, dt_s: float) -> None:
-        self._cells.step(dt_s, self._body.load, self._standing())
-        self._voltage_v = self.voltage_v
-        low = (self.control != Control.OFF) & (self._voltage_v < SHUTDOWN_V)
+        standing = self._standing()
+        self._cells.step(dt_s, self._body.load, standing)
+        self._voltage_v = self._cells.voltage_v(self._body.load, standing)
+        low = (self.control != _OFF) & (self._voltage_v < SHUTDOWN_V)
         self._low_s = np.where(low, self._low_s + dt_s, 0.0)
         if low.any():
             self._cut(self._low_s > SHUTDOWN_S)
 
     def _standing(self) -> Flags:
         """Who stands with its motors off (N,)."""
-        standing: Flags = (self.control == Control.OFF) & (self.position_m[:, 2] <= STANDING_M)
+        standing: Flags = (self.control == _OFF) & (self.position_m[:, 2] <= STANDING_M)
         return standing
 
     def _cut(self, which: npt.NDArray[np.bool_]) -> None:
@@ -351,9 +363,6 @@ def _body(
     )
 
 
-_STREAM = int(Control.STREAM)
-
-
 @compiled
 def _watch(control: npt.NDArray[np.int64], streamed_s: Array, levelled: Flags, tumbled: Flags, now_s: float) -> bool:
     """Which vehicles level out, to `levelled`; whether the motors of any must be cut."""
@@ -368,11 +377,13 @@ def _watch(control: npt.NDArray[np.int64], streamed_s: Array, levelled: Flags, t
 
 @compiled
 def _stream(
-    which: npt.NDArray[np.int64],
-    accepted: Flags,
+    given: Flags,
     now_s: float,
     position_m: Array,
     velocity_mps: Array,
+    armed: Flags,
+    locked: Flags,
+    deaf: Flags,
     lags: bool,
     control: npt.NDArray[np.int64],
     streamed_s: Array,
@@ -380,17 +391,18 @@ def _stream(
     asked_mps: Array,
     target_m: Array,
     feedforward_mps: Array,
+    accepted: Flags,
 ) -> None:
-    """Vehicles `which` (k,) take the setpoints that are `accepted` (k,); where references lag, only `asked_m` follows,
-    but for the first one of a stream.
+    """Vehicles take the setpoints that they are `given`, and can take, to `accepted`; where references lag, only
+    `asked_m` follows, but for the first one of a stream.
     """
-    for k in range(len(which)):
-        if not accepted[k]:
+    for i in range(len(given)):
+        accepted[i] = given[i] and armed[i] and not locked[i] and not deaf[i]
+        if not accepted[i]:
             continue
-        i = which[k]
         at_once = not lags or control[i] != _STREAM
         control[i], streamed_s[i] = _STREAM, now_s
         for c in range(3):
-            asked_m[i, c], asked_mps[i, c] = position_m[k, c], velocity_mps[k, c]
+            asked_m[i, c], asked_mps[i, c] = position_m[i, c], velocity_mps[i, c]
             if at_once:
-                target_m[i, c], feedforward_mps[i, c] = position_m[k, c], velocity_mps[k, c]
+                target_m[i, c], feedforward_mps[i, c] = position_m[i, c], velocity_mps[i, c]

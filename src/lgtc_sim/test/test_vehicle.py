@@ -149,7 +149,7 @@ def test_several_setpoints_at_once_are_what_each_alone_is(model: VehicleModel) -
     alone = [
         one.setpoint(name, 0.0, *pair).accepted for name, *pair in zip(one.names, target_m, velocity_mps, strict=True)
     ]
-    together = many.setpoints(np.arange(3), 0.0, target_m, velocity_mps)
+    together = many.setpoints(np.ones(3, np.bool_), 0.0, target_m, velocity_mps)
     assert together.tolist() == alone == [True, False, True]
     for step in range(1, 100):
         for world in (one, many):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from lgtc_core.compiled import compiled, compiling
+from lgtc_core.compiled import Packed, compiled, compiling, pack
 from lgtc_core.flight import flight_memory, reference
 from lgtc_core.flight.flight_memory import Memory
 from lgtc_core.flight.phases import MissionPhase, SafetyMode, Tier
@@ -24,12 +24,18 @@ _advanced = compiled(reference.advanced)
 
 @compiled
 def fly_on(
-    memory: Memory, asked: Bools, now_s: float, command_s: Array, command_mps: Array, mode: Ints, flown: Bools
+    known: Packed[Memory],
+    asked: Bools,
+    now_s: float,
+    command_s: Array,
+    command_mps: Array,
+    mode: Ints,
+    flown: Bools,
 ) -> None:
     """Update those drones that fly and have nothing to decide; compiled. The others' pilots must be asked.
 
     Args:
-        memory: of N flyers.
+        known: memory of N flyers.
         asked: (N,) whose update is due.
         now_s: time [s].
         command_s: (N,) stamps of their safe commands [s].
@@ -37,7 +43,7 @@ def fly_on(
         mode: (N,) SafetyMode.
         flown: (N,) which have been updated, written.
     """
-    r_m, w_mps = np.empty(3), np.empty(3)
+    memory, r_m, w_mps = known.content, np.empty(3), np.empty(3)
     for i in range(len(asked)):
         flown[i] = False
         if not (asked[i] and memory.flies[i] and _is_as_before(memory, i, now_s, command_s[i], mode[i])):
@@ -78,6 +84,5 @@ def prepare() -> None:
     """Compile now, or load what is compiled: the first setpoint must not wait for it."""
     nobody, when_s = np.zeros(0, np.bool_), np.zeros(0)
     with compiling():
-        fly_on(
-            flight_memory.empty_memory(0), nobody, 0.0, when_s, np.zeros((0, 3)), np.zeros(0, np.int64), nobody.copy()
-        )
+        known = pack(flight_memory.empty_memory(0))
+        fly_on(known, nobody, 0.0, when_s, np.zeros((0, 3)), np.zeros(0, np.int64), nobody.copy())

@@ -28,12 +28,13 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lgtc_core.compiled import pack
 from lgtc_core.errors import ConfigError, InputError
 from lgtc_core.flight import guarantee, guard_memory
 from lgtc_core.flight.airframe import Airframe
 from lgtc_core.flight.checks import finite_vector
 from lgtc_core.flight.command import SafeCommand, SafeCommands
-from lgtc_core.flight.guard_memory import NEVER_S, NOMINAL_NEVER, NOMINAL_OLD, WALL, Answers, Figures
+from lgtc_core.flight.guard_memory import NEVER_S, NOMINAL_NEVER, NOMINAL_OLD, WALL, Answers, Figures, Memory, Room
 from lgtc_core.flight.landing import NO_DISCS_M, free_spot
 from lgtc_core.flight.phases import GROUNDED_HEIGHT_M, SafetyMode, VehiclePhase
 from lgtc_core.schema import Bounds
@@ -170,7 +171,7 @@ class Guards:
         upper_m = np.array([*(centre_m + reach_m), arena.height_max_m])
         n = len(self.names)
         self._slots = Slots(self.others)
-        self._memory = guard_memory.empty_memory(n, max(1, len(self.others)), lower_m, upper_m)
+        self._keep(guard_memory.empty_memory(n, max(1, len(self.others)), lower_m, upper_m))
         for i, airframe in enumerate(airframes.values()):
             self._memory.speed_mps[i] = airframe.max_speed_mps
             self._memory.climb_mps[i] = airframe.climb_speed_mps
@@ -197,7 +198,7 @@ class Guards:
         Raises:
             InputError: a position is not finite. Nothing changed.
         """
-        if not guard_memory.take_poses(self._memory, fresh, stamp_s, position_m):
+        if not guard_memory.take_poses(self._known, fresh, stamp_s, position_m):
             _check_finite("pose.position", position_m[fresh])
 
     def nominal(self, i: int, stamp_s: float, velocity_mps: Array) -> bool:
@@ -232,7 +233,7 @@ class Guards:
 
     def _hear(self, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array, others: int) -> None:
         """The same, of arrays that the compiled code can take, and of slots below `others`."""
-        if guard_memory.hear_in_turn(self._memory, self._figures, others, hearer, heard, stamp_s, position_m):
+        if guard_memory.hear_in_turn(self._known, others, hearer, heard, stamp_s, position_m):
             return
         _check_finite("pose.position", position_m)
         for what, which, count in (("hearer", hearer, len(self.names)), ("heard", heard, others)):
@@ -250,14 +251,14 @@ class Guards:
         Raises:
             InputError: a position that is heard is not finite. Nothing changed.
         """
-        if not guard_memory.hear_all(self._memory, self._figures, heard, stamp_s, position_m):
+        if not guard_memory.hear_all(self._known, heard, stamp_s, position_m):
             _check_finite("pose.position", position_m[heard.any(0)])
 
     def hear_one(self, i: int, name: str, stamp_s: float, position_m: Array) -> bool:
         """Drone i hears where another is: finite position (3,) [m]. False: older than the last one, nothing changed."""
         slot = self._slot(name)  # first, as it may move the memory
         x, y, z = position_m
-        return guard_memory.hear(self._memory, self._figures, i, slot, float(stamp_s), x, y, z)
+        return guard_memory.hear(self._known, i, slot, float(stamp_s), x, y, z)
 
     def hear_others(self, i: int, said: Sequence[tuple[str, float, Array]]) -> None:
         """Drone i hears where others are: (name, stamp [s], position (3,) [m]) of each, in turn.
@@ -298,19 +299,19 @@ class Guards:
     def commands(self, now_s: float) -> SafeCommands:
         """The safe commands of all drones at this moment. Call it at least every 1 / rate_hz."""
         given = self._command(self._all, now_s)
-        return SafeCommands(given.answers.pose_s, given.answers.velocity_mps, given.answers.mode, given.of)
+        return SafeCommands(given.room.pose_s, given.room.velocity_mps, given.room.mode, given.of)
 
     def command(self, i: int, now_s: float) -> SafeCommand:
         """The safe command of drone i."""
         return self._command(self._each[i], now_s).of(i)
 
     def _command(self, which: Ints, now_s: float) -> _Given:
-        memory, answers = self._memory, guard_memory.empty_answers(len(self.names))
+        memory, room = self._memory, guard_memory.empty_room(len(self.names))
         begun = time.perf_counter()
         for i in self._landing.intersection(which.tolist()) if self._landing else ():
             memory.spot_m[i] = self._landing_spot(i)
-        guard_memory.command(memory, self._figures, which, now_s, answers)
-        return _Given(now_s, (time.perf_counter() - begun) / len(which), answers, self.params, self._slots)
+        guard_memory.command(self._known, which, now_s, room)
+        return _Given(now_s, (time.perf_counter() - begun) / len(which), room, self.params, self._slots)
 
     def _landing_spot(self, i: int) -> Array:
         """Where drone i is to come down (2,) [m]."""
@@ -342,7 +343,11 @@ class Guards:
                 after[...] = before
             else:
                 after[:, :k] = before
-        self._memory = new
+        self._keep(new)
+
+    def _keep(self, memory: Memory) -> None:
+        """From now on, guards know what is in this memory."""
+        self._memory, self._known = memory, pack((memory, self._figures))
 
     def _describe(self, name: str, slot: int) -> None:
         """The figures of every pair with the drone of that name."""
@@ -360,20 +365,21 @@ class _Given(NamedTuple):
 
     now_s: float
     solve_time_s: float
-    answers: Answers
+    room: Room
     params: GuardParams
     slots: Slots
 
     def of(self, i: int) -> SafeCommand:
         """The command of drone i."""
-        answers, mode = self.answers, _MODES[self.answers.mode[i]]
+        answers = guard_memory.answers_in(self.room)
+        mode = _MODES[answers.mode[i]]
         stamp_s = float(answers.pose_s[i])
         never = stamp_s == NEVER_S
         return SafeCommand(
             stamp_s=math.nan if never else stamp_s,
             velocity_mps=answers.velocity_mps[i],
             mode=mode,
-            reason="" if mode is SafetyMode.PASSED else self._why(i, mode),
+            reason="" if mode is SafetyMode.PASSED else self._why(i, mode, answers),
             barrier_min=float(answers.barrier_min[i]),
             distance_min_m=float(answers.distance_min_m[i]),
             correction_mps=float(answers.correction_mps[i]),
@@ -384,9 +390,9 @@ class _Given(NamedTuple):
             clear_below=bool(answers.clear_below[i]),
         )
 
-    def _why(self, i: int, mode: SafetyMode) -> str:
+    def _why(self, i: int, mode: SafetyMode, answers: Answers) -> str:
         """One sentence for the mode."""
-        p, answers, lost = self.params, self.answers, self.answers.lost[i]
+        p, lost = self.params, answers.lost[i]
         if mode is SafetyMode.RELAXED:
             return f"conditions cannot all hold: braking, separating ({answers.given_up_mps[i]:.2f} m/s given up)"
         if lost == NOMINAL_NEVER:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lgtc_core.compiled import compiled, compiling
+from lgtc_core.compiled import Packed, borrowing, compiled, compiling, pack
 from lgtc_core.flight import guarantee
 from lgtc_core.flight.barrier import Constraints, write_pair, write_walls
 from lgtc_core.flight.guarantee import ALONE, SHARED, Hypotheses
@@ -113,9 +113,25 @@ class Memory(NamedTuple):
     bound_mps: Array  # (N, K) the other's speed bound
 
 
+Known = Packed[tuple[Memory, Figures]]
+"""What guards know, for compiled code."""
+
+
+class Room(NamedTuple):
+    """Room for what the guards answer: in few arrays, as each costs its time. `answers_in` names them."""
+
+    pose_s: Array  # (N,)
+    velocity_mps: Array  # (N, 3)
+    mode: Ints  # (N,)
+    figures: Array  # (6, N)
+    counts: Ints  # (3, N)
+    clear: Bools  # (2, N)
+
+
 class Answers(NamedTuple):
     """What the guards answer."""
 
+    pose_s: Array  # (N,) stamps that it was answered on
     velocity_mps: Array  # (N, 3)
     mode: Ints  # (N,) SafetyMode
     lost: Ints  # (N,) NOMINAL_...
@@ -128,7 +144,6 @@ class Answers(NamedTuple):
     age_max_s: Array  # (N,)
     clear_above: Bools  # (N,)
     clear_below: Bools  # (N,)
-    pose_s: Array  # (N,) stamps that it was answered on
     nominal_s: Array  # (N,)
 
 
@@ -148,15 +163,25 @@ def empty_memory(guards: int, slots: int, lower_m: Array, upper_m: Array) -> Mem
     )  # fmt: skip
 
 
-def empty_answers(guards: int) -> Answers:
-    """Room for the answers."""
-    given_up, barrier_min, distance_min, correction, age_max, pose, nominal = np.zeros((7, guards))
-    mode, lost, nearest, neighbours = np.zeros((4, guards), np.int64)
-    above, below = np.zeros((2, guards), np.bool_)
-    return Answers(
-        np.zeros((guards, 3)), mode, lost, given_up, barrier_min, nearest, distance_min, correction, neighbours,
-        age_max, above, below, pose, nominal,
+def empty_room(guards: int) -> Room:
+    """Room for the answers of so many guards."""
+    n = guards
+    return Room(
+        np.empty(n), np.empty((n, 3)), np.empty(n, np.int64),
+        np.empty((6, n)), np.empty((3, n), np.int64), np.empty((2, n), np.bool_),
     )  # fmt: skip
+
+
+def answers_in(room: Room) -> Answers:
+    """The answers by their names, in the same memory; `command` compiles it."""
+    figures, counts, clear = room.figures, room.counts, room.clear
+    return Answers(
+        room.pose_s, room.velocity_mps, room.mode, counts[0], figures[0], figures[1], counts[1], figures[2],
+        figures[3], counts[2], figures[4], clear[0], clear[1], figures[5],
+    )  # fmt: skip
+
+
+_answers_in = compiled(answers_in)
 
 
 _displacement_m = compiled(guarantee.displacement_m)
@@ -165,8 +190,14 @@ _wall_inset_m = compiled(guarantee.wall_inset_m)
 
 
 @compiled
-def hear(memory: Memory, figures: Figures, i: int, j: int, stamp_s: float, x: float, y: float, z: float) -> bool:
+def hear(known: Known, i: int, j: int, stamp_s: float, x: float, y: float, z: float) -> bool:
     """Guard i hears drone j's finite position [m]; compiled. False: older than the last one, nothing changed."""
+    memory, figures = known.content
+    return _hear(memory, figures, i, j, stamp_s, x, y, z)
+
+
+@compiled
+def _hear(memory: Memory, figures: Figures, i: int, j: int, stamp_s: float, x: float, y: float, z: float) -> bool:
     dt_s = stamp_s - memory.heard_s[i, j]
     if not dt_s > 0.0:
         return False
@@ -210,29 +241,29 @@ def _is_finite(p_m: Array) -> bool:
 
 
 @compiled
-def hear_in_turn(
-    memory: Memory, figures: Figures, others: int, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array
-) -> bool:
+def hear_in_turn(known: Known, others: int, hearer: Ints, heard: Ints, stamp_s: Array, position_m: Array) -> bool:
     """Guard hearer[k] hears drone heard[k] < others, for k in order: (K,) indices, stamps (K,), positions (K, 3).
 
     False: there is no such guard or drone, or a position is not finite; nothing changed.
     """
+    memory, figures = known.content
     for k in range(len(hearer)):
-        known = 0 <= hearer[k] < len(memory.pose_s) and 0 <= heard[k] < others
-        if not (known and _is_finite(position_m[k])):
+        exist = 0 <= hearer[k] < len(memory.pose_s) and 0 <= heard[k] < others
+        if not (exist and _is_finite(position_m[k])):
             return False
     for k in range(len(hearer)):
         x, y, z = position_m[k, 0], position_m[k, 1], position_m[k, 2]
-        hear(memory, figures, hearer[k], heard[k], stamp_s[k], x, y, z)
+        _hear(memory, figures, hearer[k], heard[k], stamp_s[k], x, y, z)
     return True
 
 
 @compiled
-def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, position_m: Array) -> bool:
+def hear_all(known: Known, heard: Bools, stamp_s: Array, position_m: Array) -> bool:
     """Guard i hears drone j where `heard` (N, K) is true: stamps (K,), positions (K, 3).
 
     False: such a position is not finite; nothing changed.
     """
+    memory, figures = known.content
     for j in range(heard.shape[1]):
         if not _is_finite(position_m[j]) and heard[:, j].any():
             return False
@@ -256,11 +287,12 @@ def hear_all(memory: Memory, figures: Figures, heard: Bools, stamp_s: Array, pos
 
 
 @compiled
-def take_poses(memory: Memory, fresh: Bools, stamp_s: Array, position_m: Array) -> bool:
+def take_poses(known: Known, fresh: Bools, stamp_s: Array, position_m: Array) -> bool:
     """Guard i takes its own pose where `fresh` (N,) is true and it is newer: stamps (N,), positions (N, 3).
 
     False: such a position is not finite; nothing changed.
     """
+    memory, _ = known.content
     for i in range(len(fresh)):
         if fresh[i] and not _is_finite(position_m[i]):
             return False
@@ -273,12 +305,14 @@ def take_poses(memory: Memory, fresh: Bools, stamp_s: Array, position_m: Array) 
 
 
 @compiled
-def command(memory: Memory, figures: Figures, guards: Ints, now_s: float, answers: Answers) -> None:
-    """The safe commands of the given guards at `now_s`, into `answers`; compiled."""
+def command(known: Known, guards: Ints, now_s: float, room: Room) -> None:
+    """The safe commands of the given guards at `now_s`, into `room`; compiled."""
+    memory, figures = known.content
+    answers = _answers_in(room)
     slots = memory.heard_s.shape[1]
-    room = slots + 8
-    rows = Constraints(np.empty((room, 3)), np.empty(room), np.empty(room), np.empty(room))
-    counted = np.empty(slots, np.int64)
+    most = slots + 8
+    rows = Constraints(np.empty((most, 3)), np.empty(most), np.empty(most), np.empty(most))
+    counted, vectors = np.empty(slots, np.int64), np.empty((3, 3))
     for i in guards:
         _drop_future(memory, i, now_s)
         velocity_mps = answers.velocity_mps[i]
@@ -287,7 +321,7 @@ def command(memory: Memory, figures: Figures, guards: Ints, now_s: float, answer
             _without_pose(answers, i, age_s > figures.pose_timeout_s)
         else:
             count = _count(memory, figures, i, now_s, counted, answers)
-            _constrain(memory, figures, i, now_s, counted, count, rows)
+            _constrain(memory, figures, i, now_s, counted, count, rows, vectors)
             answers.lost[i] = _wanted(memory, figures, i, now_s, rows, counted, count, velocity_mps)
             _nearest(rows, counted, count, i, answers)
             wx, wy, wz = velocity_mps[0], velocity_mps[1], velocity_mps[2]
@@ -305,7 +339,7 @@ def command(memory: Memory, figures: Figures, guards: Ints, now_s: float, answer
             memory.last_mps[i, c] = velocity_mps[c]
 
 
-@compiled
+@borrowing
 def _drop_future(memory: Memory, i: int, now_s: float) -> None:
     """Forget what is stamped ahead of the time: it would never grow old, and shut out all that comes after it."""
     latest_s = now_s + FUTURE_TOLERANCE_S
@@ -318,7 +352,7 @@ def _drop_future(memory: Memory, i: int, now_s: float) -> None:
             memory.heard_s[i, j] = NEVER_S
 
 
-@compiled
+@borrowing
 def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
     """Zero velocity: nothing is known to be closer or farther in any direction."""
     for c in range(3):
@@ -330,7 +364,7 @@ def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
     answers.clear_above[i] = answers.clear_below[i] = False
 
 
-@compiled
+@borrowing
 def _wanted(
     memory: Memory, figures: Figures, i: int, now_s: float, rows: Constraints, counted: Ints, count: int,
     wanted_mps: Array,
@@ -370,7 +404,7 @@ def _wanted(
     return lost
 
 
-@compiled
+@borrowing
 def _keep_room_below(
     memory: Memory, figures: Figures, i: int, dt_s: float, rows: Constraints, counted: Ints, count: int,
     wanted_mps: Array,
@@ -414,7 +448,7 @@ def _keep_room_below(
     return bool(share * deep > 0.5)
 
 
-@compiled
+@borrowing
 def _way_out(
     memory: Memory, figures: Figures, i: int, nearest: int, rows: Constraints, counted: Ints, count: int
 ) -> tuple[float, float, float]:
@@ -443,7 +477,7 @@ def _way_out(
     return best_x, best_y, best_m
 
 
-@compiled
+@borrowing
 def _open_mps(
     memory: Memory, figures: Figures, i: int, ex: float, ey: float, way_m: float, rows: Constraints, counted: Ints,
     count: int,
@@ -470,7 +504,7 @@ def _open_mps(
     return speed_mps
 
 
-@compiled
+@borrowing
 def _keep_right(
     memory: Memory, figures: Figures, i: int, dt_s: float, rows: Constraints, count: int, wanted_mps: Array
 ) -> None:
@@ -509,7 +543,7 @@ def _keep_right(
         wanted_mps[0], wanted_mps[1] = cos * wx + sin * wy, cos * wy - sin * wx
 
 
-@compiled
+@borrowing
 def _follow_heading(memory: Memory, i: int, heading: float, blocked: bool, dt_s: float) -> None:
     """How far the heading to the goal has turned while drone i was blocked, forgotten while it is not."""
     turned = heading - memory.heading[i]
@@ -524,7 +558,7 @@ def _follow_heading(memory: Memory, i: int, heading: float, blocked: bool, dt_s:
         memory.gone_round[i] -= min(max(memory.gone_round[i], -less), less)
 
 
-@compiled
+@borrowing
 def _count(memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, answers: Answers) -> int:
     """The slots that count now, into `counted`; who is forgotten goes."""
     count, square, oldest_s, above, below = 0, np.inf, -np.inf, True, True
@@ -555,15 +589,18 @@ def _are_apart(dx: float, dy: float, least: float) -> bool:
     return abs(dx) >= least or abs(dy) >= least or math.hypot(dx, dy) >= least
 
 
-@compiled
+@borrowing
 def _constrain(
-    memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, count: int, rows: Constraints
-) -> None:
-    """Conditions of guard i: one per counted neighbour, six walls, two limits of the climb."""
+    memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, count: int, rows: Constraints,
+    vectors: Array,
+) -> None:  # fmt: skip
+    """Conditions of guard i: one per counted neighbour, six walls, two limits of the climb; in `vectors` (3, 3) it
+    reckons.
+    """
     hypotheses, own_m = figures.hypotheses, memory.pose_m[i]
     own_age_s = max(0.0, now_s - memory.pose_s[i])
     most_mps, climb_mps = memory.speed_mps[i], memory.climb_mps[i]
-    velocity_mps = np.empty(3)
+    velocity_mps, inset_m, return_mps = vectors[0], vectors[1], vectors[2]
     for row in range(count):
         j = counted[row]
         other_m = memory.heard_m[i, j]
@@ -581,7 +618,6 @@ def _constrain(
             rows, row, own_m, other_m, velocity_mps, radius_m, share, 1.0 if grounded else memory.flattening[i, j],
             hypotheses.gain_per_s, figures.breach_tolerance_mps, most_mps,
         )  # fmt: skip
-    inset_m, return_mps = np.empty(3), np.empty(3)
     for c in range(3):  # fast enough to come back, slow enough for two walls and a climb to fit into the limit together
         inset_m[c] = _wall_inset_m(hypotheses, most_mps if c < 2 else climb_mps, own_age_s)
         return_mps[c] = 0.5 * (most_mps if c < 2 else min(climb_mps, most_mps))
@@ -593,7 +629,7 @@ def _constrain(
         rows.h[row] = np.inf
 
 
-@compiled
+@borrowing
 def _nearest(rows: Constraints, counted: Ints, count: int, i: int, answers: Answers) -> None:
     """The smallest barrier value, and whose it is."""
     answers.nearest[i], answers.barrier_min[i] = WALL, np.inf
@@ -608,9 +644,9 @@ def prepare() -> None:
     figures = Figures(Hypotheses(1.0, 1.0, 0.0, 0.0), 1.0, *(0.0,) * (len(Figures._fields) - 2))
     nobody, box_m = np.zeros(0, np.int64), np.zeros(3)
     with compiling():
-        memory, answers = empty_memory(1, 1, box_m, box_m), empty_answers(1)
-        command(memory, figures, nobody, 0.0, answers)
-        hear_in_turn(memory, figures, 0, nobody, nobody, np.zeros(0), np.zeros((0, 3)))
-        hear_all(memory, figures, np.zeros((1, 0), np.bool_), np.zeros(0), np.zeros((0, 3)))
-        take_poses(memory, np.zeros(0, np.bool_), np.zeros(0), np.zeros((0, 3)))
-        hear(memory, figures, 0, 0, 0.0, 0.0, 0.0, 0.0)
+        known = pack((empty_memory(1, 1, box_m, box_m), figures))
+        command(known, nobody, 0.0, empty_room(1))
+        hear_in_turn(known, 0, nobody, nobody, np.zeros(0), np.zeros((0, 3)))
+        hear_all(known, np.zeros((1, 0), np.bool_), np.zeros(0), np.zeros((0, 3)))
+        take_poses(known, np.zeros(0, np.bool_), np.zeros(0), np.zeros((0, 3)))
+        hear(known, 0, 0, 0.0, 0.0, 0.0, 0.0)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lgtc_core.compiled import pack
 from lgtc_core.flight import flight_memory, flying
 from lgtc_core.flight.command import SafeCommands
 from lgtc_core.flight.phases import VehiclePhase
@@ -34,6 +35,7 @@ class Flyers:
 
     def __init__(self, arena: Arena, params: Sequence[FlyerParams], rejoins: bool = False) -> None:
         self._memory = flight_memory.empty_memory(len(params))
+        self._known = pack(self._memory)
         self.each = [Flyer(arena, one, rejoins, self._memory, i) for i, one in enumerate(params)]
         flying.prepare()
 
@@ -60,7 +62,7 @@ class Flyers:
     def tick(self, now_s: float, commands: SafeCommands, asked: Bools) -> Orders:
         """What to order the vehicles of which `asked` (N,) is true, now that these safe commands of all have come."""
         memory, streams = self._memory, np.empty(len(self.each), np.bool_)
-        flying.fly_on(memory, asked, now_s, commands.stamp_s, commands.velocity_mps, commands.mode, streams)
+        flying.fly_on(self._known, asked, now_s, commands.stamp_s, commands.velocity_mps, commands.mode, streams)
         others = {}
         for i in (asked & ~streams).nonzero()[0].tolist():
             self.each[i].command(commands[i])
