@@ -18,7 +18,10 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-COMPILED = ("compiled.py", "flight/*.py")
+COMPILED = (
+    "compiled.py", "flight/*.py",
+    "mind/team_minds.py", "mind/tick.py", "mind/observation.py", "world/arena.py", "world/namespace.py",
+)  # fmt: skip
 """Sources whose functions are compiled by this decorator, or are called or read by such."""
 
 
