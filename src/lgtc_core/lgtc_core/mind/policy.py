@@ -333,7 +333,7 @@ class Minds:
         if not good:
             name = self.model.card.name
             raise ContractError(f"model {name}", "an answer that is not finite", "finite numbers; export it again")
-        drones, stamp_s = tuple([self.drones[i] for i in minds]), np.full(len(rows), now_s)
+        drones, stamp_s = tuple(self.drones[i] for i in minds), np.full(len(rows), now_s)
         said = Said(drones, sequence, stamp_s, position_m.astype(float), self.model.card.contract, output.message)
         return Decisions(velocity_mps, said, looked, demanded, output, step_time_s)
 
