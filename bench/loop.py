@@ -3,8 +3,8 @@
     ./setup/run python bench/loop.py [--drones 5 16 32] [--rates 50 20] [--seconds 30] [--flights 5] [--record]
 
 Offline flights are those of config/scenarios/many.yaml with another number of drones. Times are processor times of this
-process (the machine may be busy); of several equal flights the median. The peer is bare onnxruntime in the same run: how long
-it takes for the same network and as many drones, of which a flight's ticks are a multiple.
+process (the machine may be busy); of several equal flights the median. The peer is bare onnxruntime in the same run: how
+long it takes for the same network and as many drones at every tick of the flight.
 """
 
 from __future__ import annotations

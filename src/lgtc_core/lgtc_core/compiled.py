@@ -20,7 +20,10 @@ from numba.experimental import structref
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-COMPILED = ("compiled.py", "flight/*.py", "mind/tape.py")
+COMPILED = (
+    "compiled.py", "flight/*.py", "mind/tape.py",
+    "mind/team_minds.py", "mind/tick.py", "mind/observation.py", "world/arena.py", "world/namespace.py",
+)  # fmt: skip
 """Sources whose functions are compiled by this decorator, or are called or read by such."""
 
 

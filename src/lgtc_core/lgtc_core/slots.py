@@ -24,6 +24,10 @@ class Slots:
         """Column of a name; None: it has none yet."""
         return self._of.get(name)
 
+    def find_all(self, names: Iterable[str]) -> list[int | None]:
+        """Columns of several names."""
+        return list(map(self._of.get, names))
+
     def give(self, name: str, idle: npt.NDArray[np.bool_]) -> int:
         """Column for a stranger: the first of those `idle` (K,) that belongs to no known name, else K, a new one."""
         free = np.flatnonzero(idle[self._known :])

@@ -70,7 +70,11 @@ class CentralMind:
 
 
 def minds(
-    policy: Policy, model: PolicyModel, arena: Arena, team: Mapping[str, float] | None = None
+    policy: Policy,
+    model: PolicyModel,
+    arena: Arena,
+    team: Mapping[str, float] | None = None,
+    compiled: bool = False,
 ) -> Callable[[str, float], Mind | CentralMind]:
     """How every drone of a team gets its mind: (name, speed of a full action [m/s]) -> mind.
 
@@ -81,11 +85,21 @@ def minds(
         model: the exported network.
         arena: where the team flies.
         team: drones with their speeds, all of which decide in this process: then they share a memory, see `Minds`.
+        compiled: a team's minds may load compiled code, see `TeamMinds`.
     """
     if policy == "model":
-        shared = None if team is None else Minds(model, arena, team, tuple(team))
+        shared = None if team is None else _shared(compiled)(model, arena, team, tuple(team))
         return lambda drone, max_speed_mps: Mind(model, arena, drone, max_speed_mps, shared)
     from lgtc_core.mind.council import Council  # loads compiled code
 
     council = Council(policy, arena, model.card.tick_s)
     return lambda drone, max_speed_mps: CentralMind(council, drone, max_speed_mps)
+
+
+def _shared(compiled: bool) -> type[Minds]:
+    """Which minds share a memory."""
+    if not compiled:
+        return Minds
+    from lgtc_core.mind.team_minds import TeamMinds  # loads compiled code
+
+    return TeamMinds

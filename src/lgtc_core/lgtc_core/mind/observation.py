@@ -61,7 +61,7 @@ def consumer_width(kinds: int) -> int:
 
 def own(p: Array, supply: Array) -> Array:
     """(..., 2 + r) from position (..., 2) and supply (..., r)."""
-    return namespace(p).concatenate([p, supply], -1)
+    return namespace(p).concatenate((p, supply), -1)
 
 
 def consumers(d: Array, demanded: Array, remaining: Array, kind: Array) -> Array:
@@ -72,7 +72,7 @@ def consumers(d: Array, demanded: Array, remaining: Array, kind: Array) -> Array
 
 def seen(p: Array, p_heard: Array, age_ticks: Array) -> Array:
     """(..., K, 3) from own position (..., 2), senders' positions (..., K, 2) and ages (..., K)."""
-    return namespace(p).concatenate([p_heard - p[..., None, :], age_ticks[..., None]], -1)
+    return namespace(p).concatenate((p_heard - p[..., None, :], age_ticks[..., None]), -1)
 
 
 def usable(p: Array, p_heard: Array, age_ticks: Array, radius: float) -> Array:

@@ -27,6 +27,7 @@ import onnxruntime as ort
 from lgtc_core.demand.view import DemandView
 from lgtc_core.errors import ContractError, InputError
 from lgtc_core.mind import observation as layout
+from lgtc_core.mind import tick
 from lgtc_core.mind.card import POLICY_FILE, ModelCard, load_card
 from lgtc_core.mind.observation import Observation
 from lgtc_core.rows import Rows
@@ -38,8 +39,6 @@ Array32 = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-AHEAD_S = 0.5
-"""A message stamped farther in the future is forgotten: otherwise it would silence all later ones of its sender [s]."""
 FORGET_S = 60.0
 """The place in the inbox of a stranger who has been silent for so long may go to another [s]."""
 
@@ -144,6 +143,14 @@ class Heard(Enum):
     TOO_FAR = "from beyond the communication radius"
 
 
+_FATES = {
+    tick.ACCEPTED: Heard.ACCEPTED,
+    tick.DUPLICATE: Heard.DUPLICATE,
+    tick.OLD: Heard.OLD,
+    tick.TOO_FAR: Heard.TOO_FAR,
+}
+
+
 class Decision(NamedTuple):
     """What the mind decided at one tick, and what it looked at."""
 
@@ -188,33 +195,31 @@ class Said(Rows[Features]):
 
 @dataclass(frozen=True, eq=False)
 class Decisions(Rows[Decision]):
-    """What k minds decided at one tick. Arrays as in `Decision`, with a leading dimension of k."""
+    """What k minds decided at one tick."""
 
-    velocity_mps: Array
-    action: Array32
-    features: Said
-    consumers: tuple[str, ...]
-    assignment: Array32
-    state: Array32
-    neighbours_heard: Ints
-    oldest_message_age_s: Array
-    step_time_s: float
+    velocity_mps: Array  # (k, 2) nominal velocities, world frame
+    features: Said  # to the neighbours
+    looked: tick.Looked
+    demanded: _Demanded
+    output: PolicyOutput
+    step_time_s: float  # of the network alone, per mind
 
     def __len__(self) -> int:
         return len(self.velocity_mps)
 
     def row(self, i: int) -> Decision:
         """The decision of one of them."""
+        consumers, assignment = self.demanded.names, self.output.assignment[i, self.demanded.slots]
         return Decision(
             velocity_mps=self.velocity_mps[i],
-            action=self.action[i],
+            action=self.output.action[i],
             features=self.features[i],
-            consumers=self.consumers,
-            assignment=self.assignment[i],
-            chosen=int(self.assignment[i].argmax()) if self.consumers else -1,
-            state=self.state[i],
-            neighbours_heard=int(self.neighbours_heard[i]),
-            oldest_message_age_s=float(self.oldest_message_age_s[i]),
+            consumers=consumers,
+            assignment=assignment,
+            chosen=int(assignment.argmax()) if consumers else -1,
+            state=self.output.state[i],
+            neighbours_heard=int(self.looked.counts[i]),
+            oldest_message_age_s=float(self.looked.oldest_s[i]),
             step_time_s=self.step_time_s,
         )
 
@@ -229,19 +234,29 @@ class Minds:
         senders: names of those who may be heard, the order of the columns of `hear`; others are heard as well.
     """
 
+    _finite, _hear = staticmethod(tick.finite), staticmethod(tick.hear)
+    _look, _act = staticmethod(tick.look), staticmethod(tick.act)
+
     def __init__(
         self, model: PolicyModel, arena: Arena, speeds_mps: Mapping[str, float], senders: Sequence[str] = ()
     ) -> None:
         self.model, self.arena, self.drones = model, arena, tuple(speeds_mps)
-        self._speeds_mps = np.array(list(speeds_mps.values()))
-        n, k, width = len(self.drones), max(1, len(senders)), model.card.message_width
-        self._state = model.initial_state(n)
-        self._position_m = np.full((n, 2), np.nan)  # at the last decision
-        self._sequence = np.zeros(n, np.int64)
+        card, n, k = model.card, len(self.drones), max(1, len(senders))
+        # floats, whatever the files say: whole numbers would be compiled apart
+        self._figures = tick.Figures(
+            centre_m=np.array(arena.centre_m, float),
+            scale_m=float(arena.scale_m),
+            radius=float(arena.communication_radius),
+            radius_m=float(arena.radius_m),
+            tick_s=float(card.tick_s),
+            kinds=card.resource_kinds,
+        )
+        state, speed_mps = model.initial_state(n), np.array(list(speeds_mps.values()), float)
+        self._memory = tick.Memory(state, np.full((n, 2), np.nan), np.zeros(n, np.int64), speed_mps)
         self._slots = Slots(senders)
-        self._inbox = _Inbox(
+        self._inbox = tick.Inbox(
             np.full((n, k), -np.inf), np.zeros((n, k), np.int64), np.zeros((n, k, 2)),
-            np.zeros((n, k, width), np.float32),
+            np.zeros((n, k, card.message_width), np.float32),
         )  # fmt: skip
         self._demanded: _Demanded | None = None
         self._checked: Features | None = None
@@ -249,7 +264,7 @@ class Minds:
 
     def reset(self, i: int) -> None:
         """Mind i forgets everything."""
-        self._state[i] = 0.0
+        self._memory.state[i] = 0.0
         self._inbox.stamp_s[i] = -np.inf
 
     def check(self, features: Sequence[Features]) -> None:
@@ -288,25 +303,20 @@ class Minds:
         if not isinstance(said, Said) or said.contract != self.model.card.contract:
             self.check(said)
             said = Said.of(said)
-        columns = np.array([self._slot(*sender) for sender in zip(said.drones, said.stamp_s.tolist(), strict=True)])
-        inbox, near = self._inbox, self._near(said.position_m, self._position_m[:, None])
-        rows, which = np.nonzero(heard & (said.stamp_s > inbox.stamp_s[:, columns]) & near)
-        at = rows, columns[which]
-        inbox.stamp_s[at], inbox.position_m[at] = said.stamp_s[which], said.position_m[which]
-        inbox.sequence[at], inbox.data[at] = said.sequence[which], said.data[which]
+        slots = self._slots.find_all(said.drones)
+        if None in slots:  # strangers get their slots in turn
+            slots = [self._slot(*sender) for sender in zip(said.drones, said.stamp_s.tolist(), strict=True)]
+        self._hear(
+            self._inbox, self._figures, self._memory.position_m, np.ascontiguousarray(heard), np.array(slots),
+            said.stamp_s, said.sequence, said.position_m, said.data,
+        )  # fmt: skip
 
     def hear_one(self, i: int, features: Features) -> Heard:
         """Mind i takes in one message that was checked, or drops it for a named reason."""
-        at = i, self._slot(features.drone, features.stamp_s)
-        if features.stamp_s <= self._inbox.stamp_s[at]:
-            return Heard.DUPLICATE if features.sequence == self._inbox.sequence[at] else Heard.OLD
-        x_m, y_m = (features.position_m - self._position_m[i]).tolist()
-        if math.hypot(x_m, y_m) > self.arena.radius_m:  # never where a place is not known, as in `_near`
-            return Heard.TOO_FAR
-        inbox = self._inbox
-        inbox.stamp_s[at], inbox.sequence[at] = features.stamp_s, features.sequence
-        inbox.position_m[at], inbox.data[at] = features.position_m, features.data
-        return Heard.ACCEPTED
+        slot = self._slot(features.drone, features.stamp_s)  # first, as it may move the inbox
+        own_m, (_, number, stamp_s, position_m, _, data) = self._memory.position_m[i], features
+        p = self.arena.to_normalised(position_m)
+        return _FATES[tick.take(self._inbox, self.arena.radius_m, own_m, i, slot, stamp_s, number, position_m, p, data)]
 
     def decide(
         self, minds: Sequence[int], now_s: float, position_m: Array, supply: Array, demand: DemandView
@@ -324,52 +334,33 @@ class Minds:
             InputError: a position or supply not finite; nothing was changed.
             ContractError: more consumers or kinds than the model was exported for, or an answer that is not finite.
         """
-        rows = np.asarray(minds)
-        if not (_all_finite(position_m) and _all_finite(supply)):
+        rows = np.array(minds, np.int64)
+        if not self._finite(position_m, supply):
             for j, i in enumerate(minds):
                 check_finite(self.drones[i], position_m[j], supply[j])
         demanded = self._wanted(demand, len(rows))
-        p = self.arena.to_normalised(position_m)
-        counts, oldest_s, neighbours = self._heard(rows, now_s, p)
-        padded = np.zeros((len(rows), self.model.card.resource_kinds))
-        padded[:, : supply.shape[1]] = supply
-        data, seen, mask = neighbours
+        looked = self._look(self._memory.state, self._inbox, self._figures, rows, now_s, position_m, supply)
         observation = Observation(
-            own=layout.own(p, padded).astype(np.float32),
+            own=looked.own,
             consumers=demanded.consumers,
             consumer_mask=demanded.mask,
-            neighbours=data,
-            neighbours_seen=seen,
-            neighbour_mask=mask,
-            state=self._state[rows],
+            neighbours=looked.neighbours,
+            neighbours_seen=looked.seen,
+            neighbour_mask=looked.mask,
+            state=looked.state,
         )
         started = time.perf_counter()
         output = self.model.step(observation)
         step_time_s = (time.perf_counter() - started) / len(rows)
-        if not (_all_finite(output.action) and _all_finite(output.message) and _all_finite(output.state)):
+        good, velocity_mps, sequence = self._act(
+            self._memory, rows, position_m, output.action, output.message, output.state
+        )
+        if not good:
             name = self.model.card.name
             raise ContractError(f"model {name}", "an answer that is not finite", "finite numbers; export it again")
-        self._state[rows], self._position_m[rows] = output.state, position_m
-        self._sequence[rows] += 1
-        velocity_mps = layout.action_to_velocity(output.action.astype(float), self._speeds_mps[rows, None])
-        return Decisions(
-            velocity_mps,
-            output.action,
-            Said(
-                tuple(self.drones[i] for i in minds),
-                self._sequence[rows],
-                np.full(len(rows), now_s),
-                np.array(position_m, float),
-                self.model.card.contract,
-                output.message,
-            ),
-            demanded.names,
-            output.assignment[:, demanded.slots],
-            output.state,
-            counts,
-            oldest_s,
-            step_time_s,
-        )
+        drones, stamp_s = tuple(self.drones[i] for i in minds), np.full(len(rows), now_s)
+        said = Said(drones, sequence, stamp_s, position_m.astype(float), self.model.card.contract, output.message)
+        return Decisions(velocity_mps, said, looked, demanded, output, step_time_s)
 
     def _wanted(self, demand: DemandView, count: int) -> _Demanded:
         """The demand for so many minds; kept as long as it is the same."""
@@ -391,42 +382,6 @@ class Minds:
         self._demanded = _Demanded(demand, slots, names, _batch(rows, count), _batch(arrays.mask, count))
         return self._demanded
 
-    def _near(self, a_m: Array, b_m: Array) -> Bools:
-        """Whether places (..., 2) are within the communication radius C [m]; all are near to one that is not known."""
-        offset_m = a_m - b_m
-        return np.asarray(~(np.hypot(offset_m[..., 0], offset_m[..., 1]) > self.arena.radius_m), np.bool_)
-
-    def _heard(self, rows: Ints, now_s: float, p: Array) -> tuple[Ints, Array, tuple[Array32, Array32, Array32]]:
-        """Of each mind: how many messages are usable, the age of the oldest [s], and the network's three inputs."""
-        inbox = self._inbox
-        stamp_s = inbox.stamp_s[rows]
-        ahead = stamp_s > now_s + AHEAD_S
-        if ahead.any():
-            stamp_s[ahead] = -np.inf
-            inbox.stamp_s[rows] = stamp_s
-        age_s = now_s - stamp_s
-        # Nodes tick at different moments: a message may be younger than one tick here, which training never shows.
-        age_ticks = np.maximum(1.0, age_s / self.model.card.tick_s)
-        p_heard = self.arena.to_normalised(inbox.position_m[rows])
-        usable = layout.usable(p, p_heard, age_ticks, self.arena.communication_radius)
-        counts = usable.sum(1)
-        k = int(counts.max())
-        if k == 0:
-            n = len(rows)
-            nothing = np.zeros((n, 1, inbox.data.shape[2]), np.float32)
-            inputs = nothing, np.zeros((n, 1, 3), np.float32), np.zeros((n, 1), np.float32)
-            return counts, np.full(n, np.nan), inputs
-        first = np.argsort(~usable, axis=1, kind="stable")[:, :k]  # the usable ones, in the order of the slots
-        every = np.arange(len(rows))[:, None]
-        mask = usable[every, first]
-        seen = layout.seen(p, p_heard[every, first], age_ticks[every, first])
-        seen[~mask] = 0.0
-        data = inbox.data[rows[:, None], first]
-        data[~mask] = 0.0
-        oldest_s = np.where(counts > 0, np.max(age_s, axis=1, where=usable, initial=0.0), np.nan)
-        inputs = data, seen.astype(np.float32), mask.astype(np.float32)
-        return counts, oldest_s, inputs
-
     def _slot(self, drone: str, stamp_s: float) -> int:
         """Column of a sender, who spoke at `stamp_s`."""
         slot = self._slots.find(drone)
@@ -434,7 +389,7 @@ class Minds:
             idle = np.all(self._inbox.stamp_s < stamp_s - FORGET_S, axis=0)
             slot = self._slots.give(drone, idle)
             if slot == len(idle):
-                self._inbox = _Inbox(*(np.concatenate([field, np.zeros_like(field)], 1) for field in self._inbox))
+                self._inbox = tick.Inbox(*(np.concatenate([field, np.zeros_like(field)], 1) for field in self._inbox))
                 self._inbox.stamp_s[:, slot:] = -np.inf
         return slot
 
@@ -486,15 +441,6 @@ class Mind:
             ContractError: more consumers or kinds than the model was exported for, or an answer that is not finite.
         """
         return self.minds.decide([self.index], now_s, np.asarray(position_m)[None], np.asarray(supply)[None], demand)[0]
-
-
-class _Inbox(NamedTuple):
-    """The newest message of every sender, for N minds and K senders."""
-
-    stamp_s: Array  # (N, K), -inf: none
-    sequence: Ints  # (N, K)
-    position_m: Array  # (N, K, 2)
-    data: Array32  # (N, K, D)
 
 
 class _Demanded(NamedTuple):

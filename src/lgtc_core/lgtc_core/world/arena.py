@@ -76,8 +76,7 @@ class Arena:
 
     def to_normalised(self, p_m: npt.ArrayLike) -> Array:
         """Normalised coordinates (..., 2) of horizontal positions (..., 2) in the world frame [m]."""
-        p: Array = (np.asarray(p_m, float) - self._centre) / self.scale_m
-        return p
+        return normalised(np.asarray(p_m, float), self._centre, self.scale_m)
 
     def to_metres(self, p: npt.ArrayLike) -> Array:
         """Horizontal positions (..., 2) in the world frame [m] of normalised coordinates (..., 2)."""
@@ -93,3 +92,11 @@ class Arena:
             axis=-1
         )
         return inside
+
+
+def normalised(p_m: Array, centre_m: Array, scale_m: float) -> Array:
+    """Normalised coordinates (..., 2) of horizontal positions (..., 2) in the world frame [m]; of arrays alone, so that
+    it can be compiled.
+    """
+    p: Array = (p_m - centre_m) / scale_m
+    return p

@@ -12,6 +12,7 @@ from lgtc_core.demand.view import ConsumerView, DemandView
 from lgtc_core.errors import ContractError, InputError
 from lgtc_core.mind import observation as layout
 from lgtc_core.mind.policy import Features, Heard, Mind, Minds, PolicyModel
+from lgtc_core.mind.team_minds import TeamMinds
 from lgtc_core.world.arena import Arena
 
 TICK_S = 0.05
@@ -176,10 +177,14 @@ def test_a_missing_or_edited_card_is_refused(greedy_model: Path, tmp_path: Path)
 
 
 def test_minds_that_share_a_memory_hear_and_decide_as_each_alone(model: PolicyModel, arena: Arena) -> None:
-    """Messages lost and late, a stamp from the future, strangers, a reset: to rounding, with the same counts."""
+    """Messages lost and late, a stamp from the future, strangers, a reset: to rounding, with the same counts. Compiled,
+    they are the same to the bit.
+    """
     rng = np.random.default_rng(3)
     names = [f"cf{i}" for i in range(1, 6)]
-    together = Minds(model, arena, dict.fromkeys(names[:4], 0.8), names[:3])
+    together, compiled = (
+        shared(model, arena, dict.fromkeys(names[:4], 0.8), names[:3]) for shared in (Minds, TeamMinds)
+    )
     alone = [Mind(model, arena, name, 0.8) for name in names[:4]]
     p = HERE + rng.uniform(-1.5, 1.5, size=(5, 2))
     wishes = demand(place("east", 0, 3.0, -2.0), place("west", 2, -1.0, -2.0))
@@ -188,7 +193,10 @@ def test_minds_that_share_a_memory_hear_and_decide_as_each_alone(model: PolicyMo
         now_s = tick * TICK_S
         deciding = [i for i in range(4) if rng.random() < 0.9]
         if deciding:
-            made = together.decide(deciding, now_s, p[deciding], np.full((len(deciding), 1), 0.4), wishes)
+            given = deciding, now_s, p[deciding], np.full((len(deciding), 1), 0.4), wishes
+            made, made_compiled = together.decide(*given), compiled.decide(*given)
+            for ours, same in zip(made, made_compiled, strict=True):
+                np.testing.assert_equal(same._replace(step_time_s=0.0), ours._replace(step_time_s=0.0))
             for i, ours in zip(deciding, made, strict=True):
                 own = alone[i].decide(now_s, p[i], np.array([0.4]), wishes)
                 np.testing.assert_allclose(ours.velocity_mps, own.velocity_mps, atol=1e-6)
@@ -209,10 +217,12 @@ def test_minds_that_share_a_memory_hear_and_decide_as_each_alone(model: PolicyMo
         ]
         heard = rng.random((4, 5)) < 0.7
         together.hear(heard, said)
+        compiled.hear(heard, said)
         for i, j in zip(*np.nonzero(heard), strict=True):
             alone[i].hear(said[j])
         if tick == 30:
             together.reset(1)
+            compiled.reset(1)
             alone[1].reset()
         p = p + rng.uniform(-0.05, 0.05, size=p.shape)
     assert heard_ever == 5
