@@ -50,25 +50,21 @@ if _FOLDER is not None:
     setattr(numba.config, "CACHE_DIR", str(_FOLDER))  # noqa: B010 (not in numba's type information)
 
 
-_njit: Any = numba.njit
-"""Without types, as they lack `_nrt`."""
-
-
 def compiled(function: F) -> F:
     """The function as machine code, compiled at the first call of a new combination of argument types."""
-    return _compiled(function, counts=True)
+    return _compiled(function, inlined=False)
 
 
-def borrowing(function: F) -> F:
-    """The same for what compiled functions call with a whole memory, and what makes no array of its own: it counts no
-    references to the arrays that it is given, which takes .3 us a call for twenty. Where one is made, numba refuses.
+def inlined(function: F) -> F:
+    """The same, put into the compiled functions that call it with a whole memory: a call counts references to every
+    array that it hands on, .3 us for twenty.
     """
-    return _compiled(function, counts=False)
+    return _compiled(function, inlined=True)
 
 
-def _compiled(function: F, counts: bool) -> F:
+def _compiled(function: F, inlined: bool) -> F:
     keep = _FOLDER is not None
-    return cast(F, _njit(cache=keep, fastmath=False, error_model="numpy", _nrt=counts)(function))
+    return cast(F, numba.njit(cache=keep, fastmath=False, error_model="numpy", forceinline=inlined)(function))
 
 
 _structref: Any = structref

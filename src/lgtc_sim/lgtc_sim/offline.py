@@ -189,6 +189,15 @@ class _Loop:
         self.team, self.world, self.recorder, self.progress = team, world, recorder, progress
         self.tick_s = model.card.tick_s
         check_model(team, model.card, self.tick_s)
+        periods_s = (
+            team.command_period_s,
+            world.params.battery_period_s,
+            STATE_PERIOD_S,
+            PRESENCE_PERIOD_S,
+            self.tick_s,
+        )
+        self._every = [world.steps_in(period_s) for period_s in periods_s]
+        """Steps from one to the next of: poses, battery readings, states, presence, policy tick."""
         fleet = {spec.name: spec for spec in team.drones}
         speeds_mps = {spec.name: spec.max_speed_mps for spec in team.drones}
         self._mind = minds(policy, model, team.arena, speeds_mps, compiled=True)
@@ -273,15 +282,13 @@ class _Loop:
             self._suffer(holding)
         self.world.step()
         now_s = self.world.now_s
+        poses, batteries, states, presence, tick = [self.world.steps_made % steps == 0 for steps in self._every]
         if not self.ears_clear:
             self._deliver(now_s)
-        if self.world.poses_due:
+        if poses:
             self._poses(now_s, self.world.measured())
-        for name, battery in self.world.batteries().items():
-            self._say(topics.BATTERY, wire.battery_to_wire, battery, name)
-            self.drones[name].carrier.battery(battery)
-        due = self.world.due
-        states, presence, tick = due(STATE_PERIOD_S), due(PRESENCE_PERIOD_S), due(self.tick_s)
+        if batteries:
+            self._batteries()
         if states or presence or tick:
             self._tell_poses()
         if states:
@@ -290,6 +297,11 @@ class _Loop:
             self._roll_call(now_s)
         if tick:
             self._decide(now_s)
+
+    def _batteries(self) -> None:
+        for name, battery in self.world.batteries().items():
+            self._say(topics.BATTERY, wire.battery_to_wire, battery, name)
+            self.drones[name].carrier.battery(battery)
 
     def _suffer(self, holding: tuple[Fault, ...]) -> None:
         """These faults hold from now on."""

@@ -103,9 +103,8 @@ class World:
         """What goes wrong now."""
         self._sensors, self._misled = Sensors(self.seed), False
         self._told = np.ones(len(team.drones), np.bool_)
-        self._step = 0
-        self._steps: dict[float, int] = {}
-        """By period."""
+        self.steps_made = 0
+        """Since the start."""
 
     def suffer(self, faults: tuple[Fault, ...]) -> None:
         """These faults, and no others, hold from now on: at sensors and vehicles. Messages are no part of the world."""
@@ -118,7 +117,7 @@ class World:
     @property
     def now_s(self) -> float:
         """Simulated time [s]; 0 before the first step."""
-        return self._step * self.params.dt_s
+        return self.steps_made * self.params.dt_s
 
     @property
     def airborne(self) -> npt.NDArray[np.bool_]:
@@ -128,15 +127,16 @@ class World:
 
     def step(self) -> None:
         """Move everything by one time step."""
-        self._step += 1
+        self.steps_made += 1
         self.vehicles.step(self.now_s, self.params.dt_s)
+
+    def steps_in(self, period_s: float) -> int:
+        """After how many steps something with this period is due again."""
+        return round(period_s / self.params.dt_s)
 
     def due(self, period_s: float) -> bool:
         """Whether something with this period is due at this step."""
-        steps = self._steps.get(period_s)
-        if steps is None:
-            steps = self._steps[period_s] = round(period_s / self.params.dt_s)
-        return self._step % steps == 0
+        return self.steps_made % self.steps_in(period_s) == 0
 
     @property
     def poses_due(self) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lgtc_core.compiled import Packed, borrowing, compiled, compiling, pack
+from lgtc_core.compiled import Packed, compiled, compiling, inlined, pack
 from lgtc_core.flight import guarantee
 from lgtc_core.flight.barrier import Constraints, write_pair, write_walls
 from lgtc_core.flight.guarantee import ALONE, SHARED, Hypotheses
@@ -339,7 +339,7 @@ def command(known: Known, guards: Ints, now_s: float, room: Room) -> None:
             memory.last_mps[i, c] = velocity_mps[c]
 
 
-@borrowing
+@inlined
 def _drop_future(memory: Memory, i: int, now_s: float) -> None:
     """Forget what is stamped ahead of the time: it would never grow old, and shut out all that comes after it."""
     latest_s = now_s + FUTURE_TOLERANCE_S
@@ -352,7 +352,7 @@ def _drop_future(memory: Memory, i: int, now_s: float) -> None:
             memory.heard_s[i, j] = NEVER_S
 
 
-@borrowing
+@inlined
 def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
     """Zero velocity: nothing is known to be closer or farther in any direction."""
     for c in range(3):
@@ -364,7 +364,7 @@ def _without_pose(answers: Answers, i: int, timed_out: bool) -> None:
     answers.clear_above[i] = answers.clear_below[i] = False
 
 
-@borrowing
+@inlined
 def _wanted(
     memory: Memory, figures: Figures, i: int, now_s: float, rows: Constraints, counted: Ints, count: int,
     wanted_mps: Array,
@@ -404,7 +404,7 @@ def _wanted(
     return lost
 
 
-@borrowing
+@inlined
 def _keep_room_below(
     memory: Memory, figures: Figures, i: int, dt_s: float, rows: Constraints, counted: Ints, count: int,
     wanted_mps: Array,
@@ -448,7 +448,7 @@ def _keep_room_below(
     return bool(share * deep > 0.5)
 
 
-@borrowing
+@inlined
 def _way_out(
     memory: Memory, figures: Figures, i: int, nearest: int, rows: Constraints, counted: Ints, count: int
 ) -> tuple[float, float, float]:
@@ -477,7 +477,7 @@ def _way_out(
     return best_x, best_y, best_m
 
 
-@borrowing
+@inlined
 def _open_mps(
     memory: Memory, figures: Figures, i: int, ex: float, ey: float, way_m: float, rows: Constraints, counted: Ints,
     count: int,
@@ -504,7 +504,7 @@ def _open_mps(
     return speed_mps
 
 
-@borrowing
+@inlined
 def _keep_right(
     memory: Memory, figures: Figures, i: int, dt_s: float, rows: Constraints, count: int, wanted_mps: Array
 ) -> None:
@@ -543,7 +543,7 @@ def _keep_right(
         wanted_mps[0], wanted_mps[1] = cos * wx + sin * wy, cos * wy - sin * wx
 
 
-@borrowing
+@inlined
 def _follow_heading(memory: Memory, i: int, heading: float, blocked: bool, dt_s: float) -> None:
     """How far the heading to the goal has turned while drone i was blocked, forgotten while it is not."""
     turned = heading - memory.heading[i]
@@ -558,7 +558,7 @@ def _follow_heading(memory: Memory, i: int, heading: float, blocked: bool, dt_s:
         memory.gone_round[i] -= min(max(memory.gone_round[i], -less), less)
 
 
-@borrowing
+@inlined
 def _count(memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, answers: Answers) -> int:
     """The slots that count now, into `counted`; who is forgotten goes."""
     count, square, oldest_s, above, below = 0, np.inf, -np.inf, True, True
@@ -589,7 +589,7 @@ def _are_apart(dx: float, dy: float, least: float) -> bool:
     return abs(dx) >= least or abs(dy) >= least or math.hypot(dx, dy) >= least
 
 
-@borrowing
+@inlined
 def _constrain(
     memory: Memory, figures: Figures, i: int, now_s: float, counted: Ints, count: int, rows: Constraints,
     vectors: Array,
@@ -629,7 +629,7 @@ def _constrain(
         rows.h[row] = np.inf
 
 
-@borrowing
+@inlined
 def _nearest(rows: Constraints, counted: Ints, count: int, i: int, answers: Answers) -> None:
     """The smallest barrier value, and whose it is."""
     answers.nearest[i], answers.barrier_min[i] = WALL, np.inf

@@ -45,6 +45,8 @@ class Schedule:
 
     def holding(self, now_s: float, active_s: float | None) -> tuple[Fault, ...]:
         """The faults that hold at `now_s`; `active_s`: when the policies took over, None: they have not yet."""
+        if not (self._planned or self._added):
+            return ()
         dated = [*self._added] if active_s is None else [*((active_s, fault) for fault in self._planned), *self._added]
         return tuple(fault for since_s, fault in dated if _holds(fault, now_s - since_s))
 

@@ -470,5 +470,6 @@ def check_finite(drone: str, position_m: Array, supply: Array) -> None:
 
 
 def _batch(row: Any, count: int) -> Array32:
-    """One agent's array as a float32 batch of `count` equal ones."""
-    return np.repeat(np.asarray(row, np.float32)[None], count, 0)
+    """One agent's array as a float32 batch of `count` equal ones, in the memory of one."""
+    row32 = np.asarray(row, np.float32)
+    return np.broadcast_to(row32, (count, *row32.shape))

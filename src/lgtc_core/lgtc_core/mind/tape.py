@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,8 @@ _OPERATORS = 18
 """ONNX's operators, as they have been defined since this version of its set, are those that are meant here."""
 _PLANS = 64
 """Combinations of sizes whose tapes are kept."""
+_FITTED = 1024
+"""Layouts of inputs for which it is kept what goes where."""
 _ALIGNED = 16
 """Arrays begin at multiples of so many numbers, a cache line."""
 _FEW = 8
@@ -75,17 +78,22 @@ class NotOnTapeError(Exception):
 class Tape:
     """An exported network, run by compiled code for whatever sizes its inputs have.
 
+    What is equal along an axis of an input, as a stride of 0 says, is computed once.
+
     Args:
         path: the ONNX file.
+        together: by the name of an axis, of what sizes are rounded up to multiples, by zeros: fewer tapes are made.
 
     Raises:
         ImportError: there is no package `onnx`.
         NotOnTapeError: operators of another meaning than a tape's.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.inputs, self.outputs, self._weights, self._nodes = _read(path)
-        self._plan = lru_cache(_PLANS)(self._planned)
+    def __init__(self, path: Path | str, together: Mapping[str, int] | None = None) -> None:
+        inputs, self.outputs, self._weights, self._nodes = _read(path)
+        self.inputs, multiples = list(inputs), together or {}
+        self._multiples = [tuple([multiples.get(axis, 1) for axis in axes]) for axes in inputs.values()]
+        self._plan, self._fitted = lru_cache(_PLANS)(self._planned), lru_cache(_FITTED)(self._fit)
         prepare()
 
     def run(self, feed: Mapping[str, Array32]) -> list[Array32]:
@@ -95,20 +103,36 @@ class Tape:
             NotOnTapeError: these sizes, or this network, cannot be put on a tape.
         """
         puts = [feed[name] for name in self.inputs]
-        plan = self._plan(tuple([put.shape for put in puts]))
-        for room, put in zip(plan.inputs, puts, strict=True):
-            room[...] = put
+        plan, padded, rooms = self._fitted(tuple([(put.shape, put.strides) for put in puts]))
+        for room in padded:
+            room[...] = 0.0
+        for (room, which), put in zip(rooms, puts, strict=True):
+            room[...] = put[which]
         _run(plan.arena, plan.tape)
         return [put.copy() for put in plan.outputs]
 
-    def _planned(self, shapes: tuple[tuple[int, ...], ...]) -> _Plan:
-        """The tape for these shapes of the inputs."""
+    def _fit(self, layouts: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]) -> _Fitted:
+        """Where inputs of these shapes and strides go."""
+        shapes = [shape for shape, _ in layouts]
+        once = [tuple([step == 0 for step in strides]) for _, strides in layouts]
+        whole = [_rounded(shape, multiples) for shape, multiples in zip(shapes, self._multiples, strict=True)]
+        plan = self._plan(tuple(zip(whole, once, strict=True)))
+        fitted = _Fitted(plan, [], [])
+        for room, shape in zip(plan.inputs, shapes, strict=True):
+            which = tuple([slice(min(sizes)) for sizes in zip(room.shape, shape, strict=True)])
+            fitted.rooms.append((room[which], which))
+            if room[which].shape != room.shape:
+                fitted.padded.append(room)
+        return fitted
+
+    def _planned(self, inputs: tuple[tuple[tuple[int, ...], tuple[bool, ...]], ...]) -> _Plan:
+        """The tape for inputs of these shapes, which are equal along these axes."""
         planner = _Planner(self._weights)
-        for name, shape in zip(self.inputs, shapes, strict=True):
-            planner.put(name, shape)
+        for name, (shape, once) in zip(self.inputs, inputs, strict=True):
+            planner.put(name, shape, once)
         for node in self._nodes:
             planner.add(node)
-        return planner.plan(self.inputs, self.outputs)
+        return planner.plan(self.outputs)
 
 
 class _Node(NamedTuple):
@@ -122,8 +146,8 @@ class _Node(NamedTuple):
     """Attributes; of a tensor, its numbers, of a data type, NumPy's."""
 
 
-def _read(path: Path | str) -> tuple[list[str], list[str], dict[str, Array], list[_Node]]:
-    """Names of inputs and outputs, weights and operators of an ONNX file.
+def _read(path: Path | str) -> tuple[dict[str, list[str]], list[str], dict[str, Array], list[_Node]]:
+    """Inputs with the names of their axes, names of outputs, weights and operators of an ONNX file.
 
     Raises:
         NotOnTapeError: operators of another meaning than those here.
@@ -146,7 +170,8 @@ def _read(path: Path | str) -> tuple[list[str], list[str], dict[str, Array], lis
         _Node(node.op_type, tuple(node.input), tuple(node.output), {of.name: value(of) for of in node.attribute})
         for node in graph.node
     ]
-    return [put.name for put in graph.input], [put.name for put in graph.output], weights, nodes
+    axes = {put.name: [axis.dim_param for axis in put.type.tensor_type.shape.dim] for put in graph.input}
+    return axes, [put.name for put in graph.output], weights, nodes
 
 
 class _Plan(NamedTuple):
@@ -158,6 +183,19 @@ class _Plan(NamedTuple):
     """Views of the arena, to be written before the tape runs."""
     outputs: list[Array32]
     """Views of the arena."""
+
+
+_Index = tuple[slice, ...]
+
+
+class _Fitted(NamedTuple):
+    """A plan for inputs of given shapes and strides."""
+
+    plan: _Plan
+    padded: list[Array32]
+    """Those of the plan's inputs that are to be zeroed first, as what is written is shorter."""
+    rooms: list[tuple[Array32, _Index]]
+    """Views of the plan's inputs, and what of each input is written there."""
 
 
 class _Instruction(NamedTuple):
@@ -179,11 +217,14 @@ class _Planner:
         self._values: dict[str, Array] = dict(weights)
         self._live: dict[int, Array] = {}
         """Owners of the memory that the tape writes, by their identity."""
+        self._inputs: list[Array32] = []
         self._instructions: list[_Instruction] = []
 
-    def put(self, name: str, shape: tuple[int, ...]) -> None:
-        """An input of the graph."""
-        self._values[name] = self._new(shape)
+    def put(self, name: str, shape: tuple[int, ...], once: tuple[bool, ...]) -> None:
+        """The next input of the graph; what it is along axes that are `once` is kept once."""
+        room = self._new(tuple([1 if equal else size for size, equal in zip(shape, once, strict=True)]))
+        self._inputs.append(room)
+        self._values[name] = np.broadcast_to(room, shape)
 
     def add(self, node: _Node) -> None:
         """The next operator of the graph.
@@ -260,8 +301,10 @@ class _Planner:
         sizes = shape.tolist()
         if not given.get("allowzero", 0):
             sizes = [size or x.shape[axis] for axis, size in enumerate(sizes)]
-        scattered = self._are_live(x) and not x.flags.c_contiguous
-        return (self._emit(COPY, x) if scattered else x).reshape(sizes)
+        if self._are_live(x) and not x.flags.c_contiguous:
+            scattered, x = x, self._new(x.shape)
+            self._write(COPY, x, scattered)
+        return x.reshape(sizes)
 
     def _range(self, given: Mapping[str, Any], start: Array, limit: Array, delta: Array) -> Array:
         return np.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
@@ -282,14 +325,18 @@ class _Planner:
         axis = given["axis"]
         if not self._are_live(*parts):
             return np.concatenate(parts, axis)
+        ends = np.cumsum([part.shape[axis] for part in parts]).tolist()
+        others = [at for at in range(parts[0].ndim) if at != axis % parts[0].ndim]
         shape, which = list(parts[0].shape), [slice(None)] * parts[0].ndim
-        shape[axis] = sum(part.shape[axis] for part in parts)
-        out, begin = self._new(tuple(shape)), 0
-        for part in parts:
-            which[axis] = slice(begin, begin + part.shape[axis])
+        once = _once(parts, others)
+        cut = [part[once] for part in parts]
+        whole = list(cut[0].shape)
+        shape[axis] = whole[axis] = ends[-1]
+        out = self._new(tuple(whole))
+        for part, begin, end in zip(cut, [0, *ends], ends, strict=False):
+            which[axis] = slice(begin, end)
             self._write(COPY, out[tuple(which)], part)
-            begin += part.shape[axis]
-        return out
+        return _wide(out, tuple(shape))
 
     def _where(self, given: Mapping[str, Any], condition: Array, x: Array, y: Array) -> Array:
         return self._emit(WHERE, condition, x, y)
@@ -346,31 +393,42 @@ class _Planner:
         if not self._are_live(b):
             b = np.ascontiguousarray(b)  # weights: a row of the product reads rows of them
         outer = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        out = self._new((*outer, a.shape[-2], b.shape[-1]))
+        a, b = _wide(a, (*outer, *a.shape[-2:])), _wide(b, (*outer, *b.shape[-2:]))
+        once = _once((a, b), range(len(outer)))
+        shape = (*outer, a.shape[-2], b.shape[-1])
+        a, b = a[once], b[once]
+        out = self._new((*a.shape[:-1], b.shape[-1]))
         self._write(COPY, out, start)
-        every = (*out.shape[:-1], a.shape[-1], b.shape[-1])  # ..., row, k, n
-        self._write(MATMUL, np.broadcast_to(out[..., None, :], every), a[..., None], b[..., None, :, :])
-        return out
+        every = (*a.shape, b.shape[-1])  # ..., row, k, n
+        self._write(MATMUL, _wide(out[..., None, :], every), a[..., None], b[..., None, :, :])
+        return _wide(out, shape)
 
     def _reduced(self, operator: str, x: Array, axes: Sequence[int], keep: bool = True) -> Array:
         code, first = _REDUCTIONS[operator]
         gone = tuple([axis % x.ndim for axis in axes])
+        shape = [1 if axis in gone else size for axis, size in enumerate(x.shape)]
+        x = x[_once((x,), [axis for axis in range(x.ndim) if axis not in gone])]
         out = self._new(tuple([1 if axis in gone else size for axis, size in enumerate(x.shape)]))
         self._write(COPY, out, first)
-        every = np.broadcast_to(out, x.shape)
+        every = _wide(out, x.shape)
         self._write(code, every, every, x)
-        return out if keep else np.squeeze(out, gone)
+        whole = _wide(out, tuple(shape))
+        return whole if keep else np.squeeze(whole, gone)
 
     def _emit(self, code: int, *operands: Array) -> Array:
         """A new array that an instruction computes."""
-        out = self._new(np.broadcast_shapes(*[operand.shape for operand in operands]))
-        self._write(code, out, *operands)
-        return out
+        shape = np.broadcast_shapes(*[operand.shape for operand in operands])
+        every = [_wide(operand, shape) for operand in operands]
+        once = _once(every, range(len(shape)))
+        cut = [operand[once] for operand in every]
+        out = self._new(cut[0].shape)
+        self._write(code, out, *cut)
+        return _wide(out, shape)
 
     def _write(self, code: int, out: Array, *operands: Array) -> None:
         """An instruction that computes what an array, or a view of one, holds."""
         floats = [x if self._are_live(x) else np.asarray(x, np.float32) for x in operands]
-        alike = [x if x.shape == out.shape else np.broadcast_to(x, out.shape) for x in floats]
+        alike = [_wide(x, out.shape) for x in floats]
         self._instructions.append(_Instruction(code, out, tuple(alike)))
 
     def _new(self, shape: tuple[int, ...]) -> Array32:
@@ -383,14 +441,14 @@ class _Planner:
         """Whether the tape computes any of these."""
         return any(x is not None and id(_owner(x)) in self._live for x in values)
 
-    def plan(self, inputs: Sequence[str], outputs: Sequence[str]) -> _Plan:
+    def plan(self, outputs: Sequence[str]) -> _Plan:
         """The tape, and its arena: known arrays in front, then the live ones, which share what memory is free.
 
         Raises:
             NotOnTapeError: an instruction of too many dimensions.
         """
-        puts, results = ([self._values[name] for name in names] for names in (inputs, outputs))
-        uses = [puts, *([step.out, *step.operands] for step in self._instructions), results]
+        results = [self._values[name] for name in outputs]
+        uses = [self._inputs, *([step.out, *step.operands] for step in self._instructions), results]
         place, size = self._places(uses)
         arena = np.zeros(size, np.float32)
 
@@ -402,25 +460,26 @@ class _Planner:
                 placed(owner)[...] = owner
 
         tape = np.array([_row(step, place) for step in self._instructions], np.uint64).reshape(-1, _WIDTH)
-        return _Plan(arena, tape, [placed(x) for x in puts], [placed(x) for x in results])
+        return _Plan(arena, tape, [placed(x) for x in self._inputs], [placed(x) for x in results])
 
     def _places(self, uses: Sequence[Sequence[Array]]) -> tuple[_Places, int]:
         """Where every owner's memory begins in the arena, and the arena's size; `uses` follow each other."""
-        last: dict[int, int] = {}
-        for when, arrays in enumerate(uses):
-            last.update((id(_owner(x)), when) for x in arrays)
+        owners = [[_owner(x) for x in arrays] for arrays in uses]
+        last = {id(owner): when for when, of_one in enumerate(owners) for owner in of_one}
         place: _Places = {}
         begin = 0
-        for owner in (_owner(x) for arrays in uses for x in arrays):
+        for owner in chain(*owners):
             if id(owner) not in self._live and id(owner) not in place:
                 place[id(owner)] = owner, _address(owner) - begin
                 begin += _aligned(owner.size)
         size = begin
         busy: list[tuple[int, int, int]] = []  # (begin, end, last use), in this order
-        for when, arrays in enumerate(uses):
-            busy = [room for room in busy if room[2] >= when]
-            for owner in map(_owner, arrays):
-                if id(owner) in place:
+        for when, of_one in enumerate(owners):
+            new = [owner for owner in of_one if id(owner) not in place]
+            if new:
+                busy = [room for room in busy if room[2] >= when]
+            for owner in new:
+                if id(owner) in place:  # twice in one instruction
                     continue
                 at, needed = begin, _aligned(owner.size)
                 for taken, end, _ in busy:
@@ -437,8 +496,27 @@ _Places = dict[int, tuple[Array, int]]
 """Owners of memory, and how far the arena's numbers are from theirs, by the owner's identity."""
 
 
+def _rounded(sizes: tuple[int, ...], multiples: tuple[int, ...]) -> tuple[int, ...]:
+    """Each size up to the next multiple."""
+    return tuple([-(-size // multiple) * multiple for size, multiple in zip(sizes, multiples, strict=True)])
+
+
+def _wide(x: Array, shape: tuple[int, ...]) -> Array:
+    """Broadcast, which NumPy takes some microseconds for where there is nothing to do, too."""
+    return x if x.shape == shape else np.broadcast_to(x, shape)
+
+
+def _once(arrays: Sequence[Array], axes: Iterable[int]) -> _Index:
+    """What of arrays of one shape, but for other axes than these, must be computed: one, where none of them changes."""
+    which = [slice(None)] * arrays[0].ndim
+    for axis in axes:
+        if not any(x.strides[axis] for x in arrays):
+            which[axis] = slice(1)
+    return tuple(which)
+
+
 def _aligned(size: int) -> int:
-    return -(-max(1, size) // _ALIGNED) * _ALIGNED
+    return _rounded((max(1, size),), (_ALIGNED,))[0]
 
 
 def _owner(x: Array) -> Array:
