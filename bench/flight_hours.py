@@ -22,6 +22,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from lgtc_core import topics
 from lgtc_core.fleet.fault import Fault, FaultKind
 from lgtc_core.fleet.scenario import VehicleModel
 from lgtc_core.flight.phases import SafetyMode, VehiclePhase
+from lgtc_core.mind.taped import load_taped
 from lgtc_sim.flight_hours import CONTACT_RADIUS_M, NOT_COVERED, Case, Verdict, draw, judge
 from lgtc_sim.offline import fly
 
@@ -139,6 +141,10 @@ class Modes:
                 self.longest_s = max(self.longest_s, now_s - self._since_s.setdefault(name, now_s))
 
 
+model_in = cache(load_taped)
+"""The model in a folder: each process loads it once."""
+
+
 def flown(arguments: argparse.Namespace, seed: int, modes: Modes | None = None) -> tuple[Case, Verdict]:
     """A case and what became of it."""
     case = draw(
@@ -149,7 +155,7 @@ def flown(arguments: argparse.Namespace, seed: int, modes: Modes | None = None) 
         always=HARD if arguments.hard else (),
     )
     team = case.team()
-    return case, judge(fly(team, arguments.model, recorder=modes, recorded=Modes.TOPICS), team)
+    return case, judge(fly(team, model_in(arguments.model), recorder=modes, recorded=Modes.TOPICS), team)
 
 
 def row(arguments: argparse.Namespace, seed: int, case: Case, verdict: Verdict, wall_s: float) -> dict[str, Any]:

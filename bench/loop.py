@@ -3,8 +3,8 @@
     ./setup/run python bench/loop.py [--drones 5 16 32] [--rates 50 20] [--seconds 30] [--flights 5] [--record]
 
 Offline flights are those of config/scenarios/many.yaml with another number of drones. Times are processor times of this
-process (the machine may be busy); of several equal flights the median. The peer is bare onnxruntime in the same run: how
-long it takes for the same network and as many drones at every tick of the flight.
+process (the machine may be busy), of several equal flights the median. The peer is bare onnxruntime in the same run:
+how long it takes for the same network and as many drones at every tick of the flight.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from lgtc_core.fleet.team import Team, load_team
 from lgtc_core.mind.card import POLICY_FILE
 from lgtc_core.mind.policy import Features, Mind, PolicyModel
 from lgtc_core.mind.tape import Tape
+from lgtc_core.mind.taped import load_taped
 from lgtc_sim.offline import fly
 
 ROOT = Path(__file__).parents[1]
@@ -98,13 +99,13 @@ def network(model_dir: Path, drones: int, heard: int) -> tuple[float, float]:
     return median_us(lambda: tape.run(own)), median_us(lambda: session.run(tape.outputs, feed))
 
 
-def offline(team: Team, model_dir: Path, record: bool) -> tuple[float, float]:
+def offline(team: Team, model: PolicyModel, record: bool) -> tuple[float, float]:
     """(simulated time, processor time) of one flight [s]."""
     with tempfile.TemporaryDirectory() as folder:
-        info = flight_info(team, model_dir, "offline", receive_clock="simulated", command="bench/loop.py")
+        info = flight_info(team, model.directory, "offline", receive_clock="simulated", command="bench/loop.py")
         bag = open_bag(Path(folder) / "bag", ROOT / "src/lgtc_interfaces/msg", info, 0) if record else None
         begun = time.process_time()
-        result = fly(team, model_dir, recorder=bag)
+        result = fly(team, model, recorder=bag)
         if bag is not None:
             bag.close()
         spent_s = time.process_time() - begun
@@ -129,7 +130,8 @@ def main() -> None:
     print("the network of a whole team    tape us  bare onnxruntime us   ratio")
     for drones in (1, *arguments.drones):
         told(f"{drones} drones", *network(arguments.model, drones, min(drones, 8)))
-    fly(replace(load_team(*files, 2), duration_s=1.0), arguments.model)  # everything is compiled and loaded
+    model = load_taped(arguments.model)  # for all flights
+    fly(replace(load_team(*files, 2), duration_s=1.0), model)  # everything is compiled and loaded
     print("offline flights                  sim s    cpu s  x real time  cpu, in bare onnxruntime's ticks")
     for rate in arguments.rates:
         for drones in arguments.drones:
@@ -137,7 +139,7 @@ def main() -> None:
             team = replace(team, duration_s=arguments.seconds, command_period_s=1.0 / rate)
             for record in (False, True) if arguments.record else (False,):
                 bare_us = network(arguments.model, drones, min(drones, 8))[1]
-                flights = [offline(team, arguments.model, record) for _ in range(arguments.flights)]
+                flights = [offline(team, model, record) for _ in range(arguments.flights)]
                 simulated_s, spent_s = np.median(flights, axis=0)
                 ticks = spent_s / (bare_us * 1e-6 * arguments.seconds / 0.05)
                 what = f"{drones} drones, {rate:g} commands/s" + (", bag" if record else "")

@@ -50,7 +50,7 @@ from lgtc_core.loop.stand_in import SIGNATURE, StandIn, StandInParams
 from lgtc_core.mind.card import Policy
 from lgtc_core.mind.central import minds
 from lgtc_core.mind.policy import Decision, Features, Mind, PolicyModel
-from lgtc_core.mind.taped import Taped
+from lgtc_core.mind.taped import load_taped
 from lgtc_sim.world import Measured, World, WorldParams
 
 Array = npt.NDArray[np.float64]
@@ -115,7 +115,7 @@ class _Drone:
 
 def fly(
     team: Team,
-    model_dir: Path | str,
+    model: PolicyModel | Path | str,
     *,
     seed: int | None = None,
     recorder: Recorder | None = None,
@@ -131,7 +131,7 @@ def fly(
 
     Args:
         team: who flies, for what.
-        model_dir: folder of the exported model that decides.
+        model: folder of the exported model that decides, or that model: who flies many times loads it once.
         seed: of everything random; None: the team's.
         recorder: takes every message of the flight.
         progress: called ten times per simulated second with time [s], phase and demand.
@@ -155,9 +155,8 @@ def fly(
             kept = Ledger(ledger, team.kinds, lambda: simulated.now_s, lambda: begun_s + simulated.now_s, keep_rows_s)
             stack.callback(kept.close)
             book = DemandBook.for_team(team, journal=kept, accounts=kept.accounts)
-        return _Loop(
-            team, PolicyModel(model_dir, Taped), simulated, book, recorder, progress, policy, positions, recorded
-        ).run()
+        decides = model if isinstance(model, PolicyModel) else load_taped(model)
+        return _Loop(team, decides, simulated, book, recorder, progress, policy, positions, recorded).run()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ is noisy (`pose_sd_m`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
@@ -31,6 +31,8 @@ AIRBORNE_M = 0.03
 """A drone higher than this is off the ground; measuring noise is far below."""
 
 _SD = Bounds(0.0, 0.1, "m")
+_DRAWN = 64
+"""Measurements whose noise is drawn at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,7 @@ class World:
         start_m[:, :2] += self._random.normal(0.0, self.params.placement_sd_m, (len(team.drones), 2))
         self.seed = team.seed if seed is None else seed
         """Of everything random."""
+        self._noise_m = self._noise()
         self.vehicles = Vehicles.of_team(team, start_m, self.params.vehicle, team.vehicle, self.seed)
         self.faults: tuple[Fault, ...] = ()
         """What goes wrong now."""
@@ -145,8 +148,7 @@ class World:
 
     def measured(self) -> Measured:
         """What sensors read at this step, at which poses are due."""
-        noise_m = self._random.normal(0.0, self.params.pose_sd_m, (len(self.team.drones), 3))
-        position_m = self.vehicles.position_m + noise_m
+        position_m = self.vehicles.position_m + next(self._noise_m)
         told, stamp_s = self._told, np.full(len(position_m), self.now_s)
         if self._misled:
             read = {name: Pose(self.now_s, at_m) for name, at_m in zip(self.team.names, position_m, strict=True)}
@@ -154,6 +156,11 @@ class World:
             told = np.array([name in poses for name in self.team.names])
             position_m = np.array([poses.get(name, read[name]).position_m for name in self.team.names])
         return Measured(told, stamp_s, position_m)
+
+    def _noise(self) -> Iterator[npt.NDArray[np.float64]]:
+        """Of one measurement after the other (N, 3) [m]; drawn for many, as a draw takes longer than its numbers."""
+        while True:
+            yield from self._random.normal(0.0, self.params.pose_sd_m, (_DRAWN, len(self.team.drones), 3))
 
     def poses(self) -> dict[str, Pose]:
         """Measured poses, if they are due at this step; else none."""

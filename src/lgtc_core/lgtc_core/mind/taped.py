@@ -6,13 +6,18 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from lgtc_core.mind.policy import Array32, Session
+from lgtc_core.mind.policy import Array32, PolicyModel, Session
 from lgtc_core.mind.tape import NotOnTapeError, Tape
 
 logger = logging.getLogger(__name__)
 
 _TOGETHER = {"neighbours": 4}
 """As neighbours come and go, tapes are made for multiples of so many; zeros are not heard."""
+
+
+def load_taped(directory: Path | str) -> PolicyModel:
+    """The model in a folder, its network on a tape; see `PolicyModel`. Tapes are kept as long as the model is."""
+    return PolicyModel(directory, Taped)
 
 
 class Taped:
