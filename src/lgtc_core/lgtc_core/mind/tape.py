@@ -78,7 +78,8 @@ class NotOnTapeError(Exception):
 class Tape:
     """An exported network, run by compiled code for whatever sizes its inputs have.
 
-    What is equal along an axis of an input, as a stride of 0 says, is computed once.
+    What is equal along an axis of an input, as a stride of 0 says, is computed once. One run at a time: those of the
+    same sizes work in the same memory.
 
     Args:
         path: the ONNX file.
@@ -631,10 +632,12 @@ def _compute_row(
             x[o + i * so] = x[a + i * sa] - x[b + i * sb]
     elif code == MAX:
         for i in range(n):
-            x[o + i * so] = max(x[a + i * sa], x[b + i * sb])
+            p, q = x[a + i * sa], x[b + i * sb]
+            x[o + i * so] = p if p >= q or p != p else q  # what is not a number stays so
     elif code == MIN:
         for i in range(n):
-            x[o + i * so] = min(x[a + i * sa], x[b + i * sb])
+            p, q = x[a + i * sa], x[b + i * sb]
+            x[o + i * so] = p if p <= q or p != p else q
     elif code == DIV:
         for i in range(n):
             x[o + i * so] = x[a + i * sa] / x[b + i * sb]

@@ -157,6 +157,24 @@ def test_the_model_that_flies_answers_as_by_onnxruntime(agents: int, consumers: 
             np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_not_hidden(value: float) -> None:
+    taped = PolicyModel(MODEL, Taped)
+    seen = observation(taped, np.random.default_rng(0), 2, 3, 2)
+    seen.own[1, 2] = value
+    answer = taped.step(seen)
+    assert np.isfinite(answer.action[0]).all()
+    assert not np.isfinite(np.concatenate([answer.action[1], answer.message[1], answer.state[1]])).all()
+
+
+@pytest.mark.parametrize("operator", ["Max", "Min"])
+def test_the_larger_of_what_is_not_a_number_is_not_one(operator: str, tmp_path: Path) -> None:
+    x, y = np.zeros((2, 1, 3, 6), np.float32)
+    x[0, 0, 0] = y[0, 1, 1] = np.nan
+    (answer,) = Tape(network(tmp_path, [(operator, ["x", "y"], {})])).run({"x": x, "y": y})
+    assert np.argwhere(np.isnan(answer)).tolist() == [[0, 0, 0], [0, 1, 1]]
+
+
 def test_what_is_answered_is_not_changed_by_the_next_tick() -> None:
     taped, rng = PolicyModel(MODEL, Taped), np.random.default_rng(0)
     first = taped.step(observation(taped, rng, 4, 3, 2))
@@ -176,6 +194,17 @@ def test_what_has_no_place_on_a_tape_is_run_by_onnxruntime(tmp_path: Path, caplo
     np.testing.assert_allclose(answers[0], np.sin(feed["neighbours"]), rtol=1e-6)
     assert "graph.onnx" in caplog.text
     assert "Sin" in caplog.text
+
+
+def test_what_is_equal_for_all_agents_may_lie_in_memory_once() -> None:
+    reference, taped, rng = PolicyModel(MODEL), PolicyModel(MODEL, Taped), np.random.default_rng(2)
+    seen = observation(reference, rng, 5, 4, 3)
+    seen = seen._replace(
+        consumers=np.broadcast_to(seen.consumers[0], seen.consumers.shape),
+        consumer_mask=np.broadcast_to(seen.consumer_mask[0], seen.consumer_mask.shape),
+    )
+    for got, expected in zip(taped.step(seen), reference.step(seen), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_without_the_package_onnx_onnxruntime_runs_the_network(
