@@ -221,7 +221,15 @@ def _fly(plan: Plan, console: Console, *, live: bool) -> bool:
 def _fly_offline(plan: Plan, team: Team, console: Console) -> bool:
     """Fly without ROS into the same kind of bag; True when the mission came to its end."""
     from lgtc_analysis.recording import flight_info, open_bag
+    from lgtc_core.flight import guard_memory
+    from lgtc_core.mind import team_minds
     from lgtc_sim.offline import fly
+
+    policy = plan.parameters["/recorder"]["policy"]
+    with console.status("compiling what filters and decides, if it has changed"):
+        guard_memory.prepare()
+        if policy == "model":
+            team_minds.prepare()
 
     info = flight_info(
         team,
@@ -229,7 +237,7 @@ def _fly_offline(plan: Plan, team: Team, console: Console) -> bool:
         "offline",
         receive_clock="simulated",
         command=plan.parameters["/recorder"]["command"],
-        policy=plan.parameters["/recorder"]["policy"],
+        policy=policy,
     )
     with (
         open_bag(plan.bag_dir, inputs.definitions_dir(), info, 0) as bag,
@@ -246,7 +254,7 @@ def _fly_offline(plan: Plan, team: Team, console: Console) -> bool:
             plan.inputs.model_dir,
             recorder=bag,
             progress=show_progress,
-            policy=plan.parameters["/recorder"]["policy"],
+            policy=policy,
             ledger=plan.inputs.run_dir / LEDGER_FILE,
         )
         bar.update(task, completed=team.duration_s)

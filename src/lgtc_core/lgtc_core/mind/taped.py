@@ -45,5 +45,5 @@ class Taped:
             return self._network.run(feed)
 
     def _otherwise(self, why: Exception) -> Session:
-        logger.warning("%s: onnxruntime runs it, some times slower, as a tape cannot: %s", self._path, why)
+        logger.warning("%s: onnxruntime runs it, which takes longer, as there is no tape: %s", self._path, why)
         return Session(self._path)

@@ -39,17 +39,18 @@ class TeamMinds(Minds):
         self, model: PolicyModel, arena: Arena, speeds_mps: Mapping[str, float], senders: Sequence[str] = ()
     ) -> None:
         super().__init__(model, arena, speeds_mps, senders)
-        self._prepare()
+        prepare()
 
-    def _prepare(self) -> None:
-        """Compile now, or load what is compiled, for nobody: the first tick must not wait for it."""
-        inbox, figures, memory, card = self._inbox, self._figures, self._memory, self.model.card
-        nobody, when_s, where_m = np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 2))
-        heard = np.zeros((len(self.drones), 0), np.bool_)
-        widths = 2, card.message_width, card.state_width
-        action, message, state = (np.zeros((0, width), np.float32) for width in widths)
-        with compiling():
-            self._finite(where_m, where_m)
-            self._hear(inbox, figures, memory.position_m, heard, nobody, when_s, nobody, where_m, message)
-            self._look(memory.state, inbox, figures, nobody, 0.0, where_m, np.zeros((0, 0)))
-            self._act(memory, nobody, where_m, action, message, state)
+
+def prepare() -> None:
+    """Compile now, or load what is compiled, for nobody: the first tick must not wait for it."""
+    number, nobody, nothing = np.zeros((0, 0)), np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
+    where_m, when_s = np.zeros((0, 2)), np.zeros(0)
+    figures = tick.Figures(np.zeros(2), 1.0, 1.0, 1.0, 1.0, 0)
+    memory = tick.Memory(nothing, where_m, nobody, when_s)
+    inbox = tick.Inbox(number, number.astype(np.int64), np.zeros((0, 0, 2)), np.zeros((0, 0, 0), np.float32))
+    with compiling():
+        TeamMinds._finite(where_m, number)
+        TeamMinds._hear(inbox, figures, where_m, np.zeros((0, 0), np.bool_), nobody, when_s, nobody, where_m, nothing)
+        TeamMinds._look(nothing, inbox, figures, nobody, 0.0, where_m, number)
+        TeamMinds._act(memory, nobody, where_m, np.zeros((0, 2), np.float32), nothing, nothing)
