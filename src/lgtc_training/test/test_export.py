@@ -1,16 +1,20 @@
 """The exported networks: onnxruntime equals torch over a recurrent roll-out, and the card carries what was measured."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from training_cases import EXPERIMENT
+from training_cases import EXPERIMENT, OURS, PRINTED
 
 from lgtc_core.errors import ContractError
 from lgtc_core.mind.card import load_card
 from lgtc_core.mind.observation import INPUTS, OUTPUTS_POLICY, OUTPUTS_VALUE
+from lgtc_core.mind.tape import Tape
 from lgtc_training import export
 from lgtc_training.checkpoint import Run, load_run, networks
+from lgtc_training.configuration import NetworkConfig
+from lgtc_training.networks import LgtcNetwork
 from lgtc_training.train import Trainer
 
 
@@ -55,6 +59,24 @@ def test_the_graph_takes_any_number_of_agents_consumers_and_neighbours(
     for a, b in zip(ours, answers, strict=True):
         assert torch.allclose(a, torch.from_numpy(b), atol=export.TOLERANCE)
     assert torch.allclose(ours[3].sum(-1), torch.ones(agents), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [OURS, PRINTED, replace(OURS, activation="tanh", input_drives_liquid=True), replace(OURS, liquid=False)],
+    ids=["ours", "as printed", "tanh, input drives", "not liquid"],
+)
+def test_a_network_of_any_switches_can_be_put_on_a_tape(config: NetworkConfig, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = LgtcNetwork(config, 4).eval()
+    export.write_onnx(network.as_onnx(), network, OUTPUTS_POLICY, tmp_path / "policy.onnx")
+    tape = Tape(tmp_path / "policy.onnx")
+    observation = export.example(network, 4, 3, 2)
+    answers = tape.run({name: getattr(observation, name).numpy() for name in tape.inputs})
+    with torch.no_grad():
+        ours = network.as_onnx()(*observation)
+    for a, b in zip(ours, answers, strict=True):
+        assert torch.allclose(a, torch.from_numpy(b), atol=export.TOLERANCE)
 
 
 def test_an_agent_that_hears_nobody_and_a_padded_consumer_get_finite_answers_equal_to_torchs(
