@@ -19,7 +19,7 @@ build_inputs := .venv/.installed-ros colcon.meta \
   $(wildcard src/*/package.xml src/*/setup.py src/*/setup.cfg src/*/CMakeLists.txt) \
   $(shell find src/lgtc_interfaces/msg src/lgtc_interfaces/srv -type f) \
   src/lgtc_core/lgtc_core/compiled.py $(wildcard src/lgtc_core/lgtc_core/flight/*.py) \
-  src/lgtc_core/lgtc_core/mind/tape.py \
+  $(wildcard src/lgtc_core/lgtc_core/mind/*.py src/lgtc_core/lgtc_core/world/*.py) \
   $(shell find $(wildcard launch config models) -not -name __pycache__ -not -name '*.pyc')
 
 .PHONY: help setup setup-dev setup-train build sim test lint train export report bench-env clean
