@@ -46,8 +46,8 @@ def median_us(call: Callable[[], object], repeats: int = 400) -> float:
 
 def bare(
     model_dir: Path, drones: int, consumers: int, neighbours: int
-) -> tuple[onnxruntime.InferenceSession, dict[str, npt.NDArray[np.float32]]]:
-    """The same network as onnxruntime runs it alone, and what to feed it."""
+) -> tuple[Callable[[], object], dict[str, npt.NDArray[np.float32]]]:
+    """The same network run by onnxruntime alone, and what it is fed."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model_dir / POLICY_FILE), options, providers=["CPUExecutionProvider"])
@@ -57,7 +57,7 @@ def bare(
     for put in session.get_inputs():
         shape = [sizes.get(size, size) for size in put.shape]
         feed[put.name] = np.ones(shape, np.float32) if "mask" in put.name else rng.random(shape, np.float32)
-    return session, feed
+    return lambda: session.run(None, feed), feed
 
 
 def policy_step(team: Team, model_dir: Path, neighbours: int) -> tuple[float, float]:
@@ -87,16 +87,13 @@ def policy_step(team: Team, model_dir: Path, neighbours: int) -> tuple[float, fl
         step()
         times.append(time.thread_time_ns() - begun)
     slots = 1 + max(consumer.slot for consumer in view.consumers)
-    session, feed = bare(model_dir, 1, slots, max(1, neighbours))
-    return float(np.median(times[20:])) / 1e3, median_us(lambda: session.run(None, feed))
+    return float(np.median(times[20:])) / 1e3, median_us(bare(model_dir, 1, slots, max(1, neighbours))[0])
 
 
 def network(model_dir: Path, drones: int, heard: int) -> tuple[float, float]:
     """(a tape's run for so many drones that hear so many others, bare onnxruntime on the same shapes) [us]."""
-    tape, sizes = Tape(model_dir / POLICY_FILE), (drones, 4, heard)
-    session, feed = bare(model_dir, *sizes)
-    own = {name: feed[name] for name in tape.inputs}
-    return median_us(lambda: tape.run(own)), median_us(lambda: session.run(tape.outputs, feed))
+    tape, (alone, feed) = Tape(model_dir / POLICY_FILE), bare(model_dir, drones, 4, heard)
+    return median_us(lambda: tape.run(feed)), median_us(alone)
 
 
 def offline(team: Team, model: PolicyModel, record: bool) -> tuple[float, float]:
@@ -138,7 +135,7 @@ def main() -> None:
             team = load_team(*files, drones)
             team = replace(team, duration_s=arguments.seconds, command_period_s=1.0 / rate)
             for record in (False, True) if arguments.record else (False,):
-                bare_us = network(arguments.model, drones, min(drones, 8))[1]
+                bare_us = median_us(bare(arguments.model, drones, 4, min(drones, 8))[0])
                 flights = [offline(team, model, record) for _ in range(arguments.flights)]
                 simulated_s, spent_s = np.median(flights, axis=0)
                 ticks = spent_s / (bare_us * 1e-6 * arguments.seconds / 0.05)

@@ -46,10 +46,8 @@ STANDING_M = 0.03
 BATTERY_STEP_S = 0.1
 """The cell changes slowly: it is stepped this often, not at every step of the motion."""
 
-_OFF, _STREAM = (
-    int(Control.OFF),
-    int(Control.STREAM),
-)  # plain numbers for compiled code, and as NumPy compares them sooner
+_OFF, _STREAM = int(Control.OFF), int(Control.STREAM)
+"""Plain numbers: compiled code takes no others, and NumPy compares them sooner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,9 +243,9 @@ class Vehicles:
         refusal = self._refusal(i)
         if refusal:
             return Ack(False, refusal)
-        n = len(self.names)
-        given = np.arange(n) == i
-        accepted = self.setpoints(given, now_s, np.tile(target_m, (n, 1)), np.tile(feedforward_mps, (n, 1)))
+        given, both = np.zeros(len(self.names), np.bool_), np.zeros((2, len(self.names), 3))
+        given[i], both[0, i], both[1, i] = True, target_m, feedforward_mps
+        accepted = self.setpoints(given, now_s, *both)
         return Ack(True, "") if accepted[i] else _UNHEARD
 
     def setpoints(self, given: Flags, now_s: float, position_m: Array, velocity_mps: Array) -> Flags:
